@@ -1,0 +1,306 @@
+//! The arguments of the `millrace` command.
+
+use core::str::FromStr;
+use core::time::Duration;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use millrace::Ipv4Net;
+use millrace::driver::{DriverSpec, ImpairSpec, XdpMode};
+use millrace::wire::mac::MacAddr;
+
+use crate::get::url::Url;
+
+/// Millrace: a TCP/IP stack in user space.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, max_term_width = 110)]
+pub struct Cli {
+    /// Say more on standard error.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a service until SIGINT or SIGTERM; SIGUSR1 prints the statistics.
+    Serve(ServeArgs),
+    /// Fetch a URL.
+    Get(GetArgs),
+    /// Show both ends in one process, over an in-memory wire; needs no privileges.
+    Demo(DemoArgs),
+}
+
+/// `millrace serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The service.
+    #[arg(value_enum)]
+    pub service: ServiceKind,
+    /// Port to listen on, on all our addresses [default: 7, 9, 19 or 80, as the service].
+    #[arg(long, conflicts_with = "listen", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Address and port to listen on; may be repeated.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddrV4>,
+    /// Connections that may wait to be accepted (Linux somaxconn).
+    #[arg(long, default_value_t = 4096)]
+    pub backlog: u32,
+    /// http: serve a body of this many bytes as / [default: 1024].
+    #[arg(long, value_name = "BYTES", conflicts_with = "root")]
+    pub body_size: Option<u64>,
+    /// http: serve the files below this directory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// http: seconds after which a silent connection is closed.
+    #[arg(long, value_name = "SECONDS", default_value = "75", value_parser = seconds)]
+    pub idle_timeout: Duration,
+    /// Seconds that open connections have to finish after SIGINT or SIGTERM.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub drain_timeout: Duration,
+    /// Print the statistics at the end.
+    #[arg(long)]
+    pub stats_on_exit: bool,
+    /// Where and how to run.
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// A service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ServiceKind {
+    /// Sends back what it receives (RFC 862).
+    Echo,
+    /// Throws away what it receives (RFC 863).
+    Discard,
+    /// Sends text without end (RFC 864).
+    Chargen,
+    /// HTTP/1.1.
+    Http,
+}
+
+impl ServiceKind {
+    /// Its well-known port.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Echo => 7,
+            Self::Discard => 9,
+            Self::Chargen => 19,
+            Self::Http => 80,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Discard => "discard",
+            Self::Chargen => "chargen",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// `millrace get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// http://ADDRESS[:PORT]/PATH, with an IPv4 address.
+    pub url: Url,
+    /// Write the body to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Seconds without any progress after which to give up.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub timeout: Duration,
+    /// Print the statistics at the end, on standard error.
+    #[arg(long)]
+    pub stats_on_exit: bool,
+    /// Where and how to run.
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// `millrace demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Bytes of the large body that is fetched.
+    #[arg(long, value_name = "BYTES", default_value_t = 10_000_000)]
+    pub body_size: u64,
+    /// Faults on the wire, for example loss=1%,dup=1%,reorder=1%,delay=1ms,seed=42.
+    #[arg(long)]
+    pub impair: Option<ImpairSpec>,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where and how to run: what all commands on a device take.
+#[derive(Debug, Args)]
+pub struct NetArgs {
+    /// The device: af-xdp:INTERFACE, tap:NAME or pair.
+    #[arg(long)]
+    pub driver: DriverSpec,
+    /// An address of ours with its prefix length; may be repeated. af-xdp: [default: those of the interface].
+    #[arg(long, value_name = "CIDR")]
+    pub addr: Vec<Ipv4Net>,
+    /// Default gateway. af-xdp: [default: the routes of the interface, if the addresses are the interface's too].
+    #[arg(long, value_name = "IP")]
+    pub gateway: Option<Ipv4Addr>,
+    /// Our Ethernet address [default: the interface's; tap: one made from its name].
+    #[arg(long)]
+    pub mac: Option<MacAddr>,
+    /// Largest IP packet in bytes [default: the interface's].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(68..))]
+    pub mtu: Option<u16>,
+    /// 802.1Q VLAN that our frames are tagged with.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
+    pub vlan: Option<u16>,
+    /// A setting with its Linux name, for example net.ipv4.tcp_sack=0; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub sysctl: Vec<Setting>,
+    /// Core to run on [default: wherever the kernel likes].
+    #[arg(long, value_name = "N")]
+    pub core: Option<usize>,
+    /// Never sleep: shortest answer times, a whole core.
+    #[arg(long)]
+    pub busy_poll: bool,
+    /// af-xdp: where the steering program runs.
+    #[arg(long, value_enum, default_value_t = XdpModeArg::Auto)]
+    pub xdp_mode: XdpModeArg,
+    /// af-xdp: which frames are taken from the kernel [default: all, unless the interface carries the default route].
+    #[arg(long, value_enum)]
+    pub steer: Option<SteerArg>,
+    /// Accept TCP checksums that the sender left to its device (veth without `ethtool -K PEER tx off`).
+    #[arg(long)]
+    pub accept_partial_csum: bool,
+    /// Faults in both directions, for example loss=1%,dup=1%,reorder=1%,corrupt=1%,delay=1ms,seed=42; a key may be given
+    /// for one direction: rx.loss=1%.
+    #[arg(long)]
+    pub impair: Option<ImpairSpec>,
+    /// Print events and statistics as JSON, one object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the steering program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum XdpModeArg {
+    /// In the driver, or behind it where the driver cannot.
+    Auto,
+    /// In the driver or not at all.
+    Native,
+    /// Behind the driver.
+    Generic,
+}
+
+impl From<XdpModeArg> for XdpMode {
+    fn from(mode: XdpModeArg) -> Self {
+        match mode {
+            XdpModeArg::Auto => Self::Auto,
+            XdpModeArg::Native => Self::Native,
+            XdpModeArg::Generic => Self::Generic,
+        }
+    }
+}
+
+/// Which frames are taken from the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SteerArg {
+    /// All of the interface.
+    All,
+    /// Those for our addresses.
+    Addresses,
+}
+
+/// `NAME=VALUE`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// Linux's name, with or without `net.ipv4.`.
+    pub name: String,
+    /// The value as text.
+    pub value: String,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok(Self {
+                name: name.trim().to_owned(),
+                value: value.trim().to_owned(),
+            }),
+            _ => Err("write NAME=VALUE, for example net.ipv4.tcp_sack=0".to_owned()),
+        }
+    }
+}
+
+/// Seconds with decimals, up to a year.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "give a number of seconds".to_owned())?;
+    if (0.0..=31_536_000.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("give between 0 and 31536000 seconds".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_full_command_line() {
+        let line = "millrace serve http --driver af-xdp:veth1 --addr 10.0.0.2/24 --addr 10.0.1.2/24 --gateway 10.0.0.1 \
+                    --mac 02:00:00:00:00:01 --mtu 1400 --vlan 7 --sysctl net.ipv4.tcp_sack=0 --core 1 --busy-poll \
+                    --xdp-mode native --steer addresses --impair loss=1% --root . --listen 10.0.0.2:8080 --json";
+        let cli = Cli::try_parse_from(line.split_ascii_whitespace()).expect("valid");
+        let Command::Serve(args) = cli.command else {
+            panic!("serve")
+        };
+        assert_eq!(args.net.addr.len(), 2);
+        assert_eq!(args.net.steer, Some(SteerArg::Addresses));
+        assert_eq!(
+            args.net.sysctl,
+            [Setting {
+                name: "net.ipv4.tcp_sack".to_owned(),
+                value: "0".to_owned()
+            }]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for line in [
+            "millrace serve http",
+            "millrace serve gopher --driver pair",
+            "millrace serve http --driver dpdk:0",
+            "millrace serve http --driver pair --addr 10.0.0.2",
+            "millrace serve http --driver pair --port 0",
+            "millrace serve http --driver pair --vlan 4095",
+            "millrace serve http --driver pair --mac 02:00:00:00:00",
+            "millrace serve http --driver pair --impair loss=101%",
+            "millrace serve http --driver pair --body-size 1 --root .",
+            "millrace serve http --driver pair --drain-timeout -1",
+            "millrace get https://10.0.0.1/ --driver pair",
+        ] {
+            let code = Cli::try_parse_from(line.split_ascii_whitespace())
+                .expect_err(line)
+                .exit_code();
+            assert_eq!(code, 2, "{line}");
+        }
+    }
+}

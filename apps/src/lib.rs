@@ -1,0 +1,79 @@
+//! The `millrace` command: services and a client on the Millrace stack.
+//!
+//! The binary only parses its arguments and exits with a code; everything else is here, so that tests can drive the
+//! services over the in-memory pair, in virtual time and without privileges.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the arguments |
+//! | [`setup`] | from arguments to a worker on a device |
+//! | [`serve`] | `millrace serve` |
+//! | [`get`] | `millrace get` |
+//! | [`demo`] | `millrace demo` |
+//! | [`services`] | echo, discard, chargen, and what all services share |
+//! | [`http`] | HTTP for the server and the client |
+//! | [`report`] | statistics for people and for programs |
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod demo;
+pub mod get;
+pub mod http;
+pub mod report;
+pub mod serve;
+pub mod services;
+pub mod setup;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+
+/// Exit code for arguments that cannot be meant; other failures exit with 1.
+const USAGE: u8 = 2;
+
+/// Why a command ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The arguments contradict each other or name what does not exist.
+    #[error("{0}")]
+    Usage(String),
+    /// It cannot be done.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Failure {
+    /// For whatever says in one sentence what is wrong and how to mend it.
+    pub fn from_error(error: impl std::error::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs the command.
+pub fn run(cli: &Cli) -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(if cli.verbose {
+            tracing::Level::INFO
+        } else {
+            tracing::Level::WARN
+        })
+        .with_target(false)
+        .without_time()
+        .init();
+    let done = match &cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Get(args) => get::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("millrace: {failure}");
+            match failure {
+                Failure::Usage(_) => ExitCode::from(USAGE),
+                Failure::Failed(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `millrace serve`: a service on a device until a signal says stop.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use millrace::App;
+use millrace::worker::Stopped;
+use serde_json::json;
+
+use crate::Failure;
+use crate::cli::{ServeArgs, ServiceKind};
+use crate::http::Http;
+use crate::report::{Format, JsonTo};
+use crate::services::{Chargen, Discard, Echo, Server};
+use crate::setup::{self, Node};
+
+/// Bytes of the body of `serve http` when nothing is said.
+const DEFAULT_BODY: u64 = 1024;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`Failure`] when it cannot start or its device fails.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let app = service(args)?;
+    let mut prepared = setup::prepare(&args.net)?;
+    let id = prepared.worker.add_service(app);
+    let listen = listen_addresses(args);
+    for addr in &listen {
+        prepared
+            .worker
+            .listen(id, *addr, args.backlog)
+            .map_err(Failure::from_error)?;
+    }
+    let addrs = prepared.addrs.clone();
+    let Node {
+        mut worker,
+        signals,
+        device,
+        mode,
+    } = prepared.start()?;
+
+    let format = if args.net.json {
+        Format::Json(JsonTo::Stdout)
+    } else {
+        Format::Text
+    };
+    let name = args.service.name();
+    // Where the wildcard is meant, the addresses that it stands for say more.
+    let shown: Vec<SocketAddrV4> = listen
+        .iter()
+        .flat_map(|at| match at.ip().is_unspecified() {
+            true => addrs
+                .iter()
+                .map(|net| SocketAddrV4::new(net.addr(), at.port()))
+                .collect(),
+            false => vec![*at],
+        })
+        .collect();
+    let places = shown.iter().map(ToString::to_string).collect::<Vec<_>>();
+    format.announce(&format!("millrace: serving {name} on {} over {device} ({mode})", places.join(", ")), || {
+        json!({ "event": "ready", "service": name, "listen": places, "driver": device, "mode": mode })
+    });
+
+    let stopped = worker
+        .serve(args.drain_timeout, &mut |worker| {
+            format.stats(worker, &mode)
+        })
+        .map_err(|e| {
+            Failure::Failed(format!(
+                "cannot wait for {device}: {e}; look with `ip link`"
+            ))
+        })?;
+    drop(signals);
+    let ending = match stopped {
+        Stopped::Drained => "millrace: stopped, all connections had ended".to_owned(),
+        Stopped::Aborted { connections } => {
+            format!("millrace: stopped, {connections} connections were reset")
+        }
+    };
+    let reset = match stopped {
+        Stopped::Drained => 0,
+        Stopped::Aborted { connections } => connections,
+    };
+    format.announce(&ending, || json!({ "event": "stopped", "reset": reset }));
+    if args.stats_on_exit {
+        format.stats(&worker, &mode);
+    }
+    Ok(())
+}
+
+fn service(args: &ServeArgs) -> Result<Box<dyn App>, Failure> {
+    if args.service != ServiceKind::Http && (args.root.is_some() || args.body_size.is_some()) {
+        return Err(Failure::Usage(
+            "--root and --body-size are for `millrace serve http`".to_owned(),
+        ));
+    }
+    Ok(match args.service {
+        ServiceKind::Echo => Box::new(Server::new(Echo, None)),
+        ServiceKind::Discard => Box::new(Server::new(Discard, None)),
+        ServiceKind::Chargen => Box::new(Server::new(Chargen::new(), None)),
+        ServiceKind::Http => {
+            let http = match &args.root {
+                Some(dir) => Http::root(dir).map_err(|e| {
+                    Failure::Failed(format!(
+                        "cannot serve {}: {e}; look with `ls -ld {}`",
+                        dir.display(),
+                        dir.display()
+                    ))
+                })?,
+                None => Http::fixed(args.body_size.unwrap_or(DEFAULT_BODY)),
+            };
+            Box::new(Server::new(http, Some(args.idle_timeout)))
+        }
+    })
+}
+
+fn listen_addresses(args: &ServeArgs) -> Vec<SocketAddrV4> {
+    if args.listen.is_empty() {
+        vec![SocketAddrV4::new(
+            Ipv4Addr::UNSPECIFIED,
+            args.port.unwrap_or(args.service.port()),
+        )]
+    } else {
+        args.listen.clone()
+    }
+}

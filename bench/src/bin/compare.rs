@@ -1,0 +1,152 @@
+//! `compare veth`: ours and the kernel's servers in turn over one veth. `compare pair`: instructions per round trip.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use millrace_bench::contender::{Contender, Work, measure};
+use millrace_bench::lab::{Lab, sibling};
+use millrace_bench::report::{Row, as_json, table};
+use serde_json::{Value, json};
+
+/// Millrace and the kernel, side by side.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Over one veth, interleaved rounds; needs root.
+    Veth(Veth),
+    /// Instructions per 64 B round trip over the in-memory pair, both sides, by callgrind.
+    Pair(Pair),
+}
+
+#[derive(Args)]
+struct Veth {
+    /// Rounds; each measures every server once, in turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Connection counts.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    connections: Vec<usize>,
+    /// Writes every sample to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Pair {
+    /// Round trips of the shorter run; the longer has twice as many and the difference is what counts.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    round_trips: u64,
+    /// Connection counts.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256])]
+    connections: Vec<usize>,
+    /// Writes the figures to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().what {
+        What::Veth(args) => veth(&args),
+        What::Pair(args) => pair(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("compare: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn veth(args: &Veth) -> Result<(), String> {
+    let lab = Lab::new()?;
+    let time = Duration::from_secs_f64(args.seconds);
+    let mut plan = Vec::new();
+    for work in [Work::Echo, Work::Http] {
+        for &connections in &args.connections {
+            plan.push((work, connections, Contender::Millrace));
+            plan.push((work, connections, Contender::Epoll));
+            if work == Work::Http {
+                plan.push((work, connections, Contender::Nginx));
+            }
+        }
+    }
+    let new_row = |&(work, connections, contender): &(Work, usize, Contender)| Row {
+        work: work.name(),
+        connections,
+        server: contender.name(),
+        samples: Vec::new(),
+    };
+    let mut rows: Vec<Row> = plan.iter().map(new_row).collect();
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
+        for (row, &(work, connections, contender)) in rows.iter_mut().zip(&plan) {
+            let sample = measure(&lab, contender, work, connections, time)
+                .map_err(|e| format!("{} {connections} {}: {e}", work.name(), contender.name()))?;
+            row.samples.push(sample);
+        }
+    }
+    print!("{}", table(&rows));
+    println!(
+        "Medians of {} rounds of {} s, one veth, MTU 1500, offloads off at the kernel's ends, client core 0, server core 1.\n\
+         CPU is the server's: busy time of our worker, user and system time of the others.",
+        args.rounds, args.seconds
+    );
+    write_json(args.json.as_ref(), &as_json(&rows))
+}
+
+fn pair(args: &Pair) -> Result<(), String> {
+    println!("{:>5} {:>28}", "conns", "instructions per round trip");
+    let mut figures = Vec::new();
+    for &connections in &args.connections {
+        let short = instructions(connections, args.round_trips)?;
+        let long = instructions(connections, args.round_trips * 2)?;
+        let each = (long - short) as f64 / args.round_trips as f64;
+        println!("{connections:>5} {each:>28.0}");
+        figures.push(json!({ "connections": connections, "instructions": each }));
+    }
+    write_json(args.json.as_ref(), &Value::Array(figures))
+}
+
+/// Instructions of one whole run of `pair_rr`; the same binary and input always give the same number.
+fn instructions(connections: usize, round_trips: u64) -> Result<u64, String> {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(sibling("pair_rr"));
+    command.args([connections.to_string(), round_trips.to_string()]);
+    let output = command
+        .output()
+        .map_err(|e| format!("valgrind: {e}; run scripts/install bench"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let collected = said
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
+    match collected.map(|(_, count)| count.trim().parse()) {
+        Some(Ok(count)) if output.status.success() => Ok(count),
+        _ => Err(format!(
+            "pair_rr under valgrind ended with {}: {said}",
+            output.status
+        )),
+    }
+}
+
+fn write_json(file: Option<&PathBuf>, figures: &Value) -> Result<(), String> {
+    match file {
+        Some(file) => fs::write(file, format!("{figures:#}\n"))
+            .map_err(|e| format!("{}: {e}", file.display())),
+        None => Ok(()),
+    }
+}

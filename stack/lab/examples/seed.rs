@@ -1,0 +1,37 @@
+//! Plays simulator seeds: `seed FIRST [COUNT]`. One seed prints its plan, several only those that fail.
+
+use std::process::ExitCode;
+
+use millrace_lab::sim::run_seed;
+
+fn main() -> ExitCode {
+    let numbers: Vec<u64> = std::env::args()
+        .skip(1)
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
+    let (first, count) = match numbers.as_slice() {
+        [first] => (*first, 1),
+        [first, count] => (*first, *count),
+        _ => {
+            eprintln!("usage: seed FIRST [COUNT]");
+            return ExitCode::from(2);
+        }
+    };
+    let mut failed = 0;
+    for seed in first..first.saturating_add(count) {
+        let report = run_seed(seed);
+        if count == 1 {
+            println!("{:#?}", report.plan);
+        }
+        if count == 1 || report.result.is_err() {
+            println!("{report}");
+        }
+        failed += u64::from(report.result.is_err());
+    }
+    println!("{failed} of {count} failed");
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

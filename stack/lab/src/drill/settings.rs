@@ -1,0 +1,167 @@
+//! What the `--name=value` lines of a script ask for.
+
+use std::net::Ipv4Addr;
+
+use super::ast::{Micros, OptionLine};
+use super::verdict::Stop;
+
+/// How written segments and live segments correspond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Segments {
+    /// Smaller live segments may add up to a written one.
+    Glued,
+    /// One written segment is one live segment (`--strict_segments`).
+    Strict,
+}
+
+/// How the echo of an injected timestamp is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EcrMapping {
+    /// The value must have been seen in an expected packet.
+    Seen,
+    /// Other values are counted on from the first one seen (`--tcp_ts_ecr_scaled`).
+    Scaled,
+}
+
+/// The settings of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    /// Local port for `bind`.
+    pub bind_port: u16,
+    /// Remote port for `connect`.
+    pub connect_port: u16,
+    /// The stack's address.
+    pub local_ip: Ipv4Addr,
+    /// Prefix length of the stack's network.
+    pub prefix_len: u8,
+    /// The peer's address.
+    pub remote_ip: Ipv4Addr,
+    /// Of the stack's interface, in bytes.
+    pub mtu: u16,
+    /// Injected segments are cut into trains of this payload size; `None`: injected as they are.
+    pub train_mss: Option<u16>,
+    /// Absolute tolerance of times.
+    pub tolerance: Micros,
+    /// Relative tolerance of times, in percent.
+    pub tolerance_percent: f64,
+    /// Length of a tick of the timestamp clock; `None`: values are not compared.
+    pub ts_tick: Option<Micros>,
+    /// How echoes are mapped.
+    pub ecr: EcrMapping,
+    /// Segmentation.
+    pub segments: Segments,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            bind_port: 8080,
+            connect_port: 8080,
+            local_ip: Ipv4Addr::new(192, 168, 0, 1),
+            prefix_len: 16,
+            remote_ip: Ipv4Addr::new(192, 0, 2, 1),
+            mtu: 1500,
+            train_mss: None,
+            tolerance: 4_000,
+            tolerance_percent: 12.5,
+            ts_tick: None,
+            ecr: EcrMapping::Seen,
+            segments: Segments::Glued,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults, changed by a script's option lines.
+    pub(super) fn from_options(lines: &[OptionLine]) -> Result<Self, Stop> {
+        let mut settings = Self::default();
+        for line in lines {
+            let value = line.value.as_deref().unwrap_or("");
+            let Some(()) = settings.apply(&line.name, value) else {
+                return Err(Stop::unsupported(
+                    line.line,
+                    format!("--{}={value}", line.name),
+                ));
+            };
+        }
+        Ok(settings)
+    }
+
+    /// `None`: the option or its value is not known.
+    fn apply(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "ip_version" => return (value == "ipv4").then_some(()),
+            "bind_port" => self.bind_port = value.parse().ok()?,
+            "connect_port" => self.connect_port = value.parse().ok()?,
+            "local_ip" => self.local_ip = value.parse().ok()?,
+            "remote_ip" => self.remote_ip = value.parse().ok()?,
+            // Our interface is a point-to-point link: the gateway's address is never used.
+            "gateway_ip" => drop(value.parse::<Ipv4Addr>().ok()?),
+            "netmask_ip" => self.prefix_len = prefix_len(value.parse().ok()?)?,
+            "mtu" => self.mtu = value.parse().ok()?,
+            "mss" => self.train_mss = Some(value.parse().ok()?).filter(|mss| *mss > 0),
+            "tolerance_usecs" => self.tolerance = value.parse().ok()?,
+            "tolerance_percent" => self.tolerance_percent = value.parse().ok()?,
+            "tcp_ts_tick_usecs" => {
+                self.ts_tick = Some(value.parse().ok()?).filter(|tick| *tick > 0)
+            }
+            "tcp_ts_ecr_scaled" => self.ecr = EcrMapping::Scaled,
+            "strict_segments" => self.segments = Segments::Strict,
+            "send_omit_free" | "verbose" | "debug" => {}
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn prefix_len(mask: Ipv4Addr) -> Option<u8> {
+    let ones = mask.to_bits().leading_ones();
+    (ones + mask.to_bits().trailing_zeros() == 32).then_some(ones as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, value: &str) -> OptionLine {
+        OptionLine {
+            line: 7,
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        }
+    }
+
+    #[test]
+    fn lines_change_the_defaults() {
+        let lines = [
+            line("mtu", "1400"),
+            line("netmask_ip", "255.255.255.0"),
+            line("tolerance_usecs", "100"),
+            line("tcp_ts_tick_usecs", "1000"),
+            line("mss", "1460"),
+        ];
+        let settings = Settings::from_options(&lines).unwrap();
+        assert_eq!(
+            (settings.mtu, settings.prefix_len, settings.tolerance),
+            (1400, 24, 100)
+        );
+        assert_eq!(
+            (settings.ts_tick, settings.train_mss),
+            (Some(1000), Some(1460))
+        );
+        assert_eq!(settings.remote_ip, Settings::default().remote_ip);
+    }
+
+    #[test]
+    fn what_we_cannot_do_is_said() {
+        for (name, value) in [
+            ("ip_version", "ipv6"),
+            ("mtu", "x"),
+            ("speed", "5"),
+            ("netmask_ip", "255.0.255.0"),
+        ] {
+            let stop = Settings::from_options(&[line(name, value)]).unwrap_err();
+            assert_eq!(stop, Stop::unsupported(7, format!("--{name}={value}")));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! To the applications in the loop: bytes straight from the frames, and readiness.
+
+use crate::core::Stack;
+use crate::ids::SockId;
+use crate::sock::readiness::Readiness;
+use crate::stats::Counter;
+use crate::tcp::input::acking;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Features;
+use millrace_ring::bytes::Skipped;
+use millrace_wire::frame::RxFrame;
+use millrace_wire::time::Instant;
+
+/// An application that runs in the worker's loop, to completion. It never runs inside TCP input.
+pub trait Service {
+    /// In-order bytes of `sock`, lent for this call. Returns how many were taken, 0 to all; the rest is kept in the
+    /// receive ring, for `recv`.
+    fn data(&mut self, stack: &mut Stack, now: Instant, sock: SockId, user: u64, bytes: &[u8]) -> usize;
+
+    /// Something changed: a connection to accept or bytes to read (IN), room after EAGAIN or a partial send (OUT),
+    /// the peer's FIN (RDHUP), an error (ERR), the end (HUP).
+    fn ready(&mut self, stack: &mut Stack, now: Instant, sock: SockId, user: u64, ready: Readiness);
+}
+
+impl Stack {
+    /// Hands the bytes of this poll to the services; to be called with the frames of the last [`Stack::rx`].
+    pub fn deliver(&mut self, now: Instant, frames: &[RxFrame<'_>], services: &mut dyn Service) {
+        self.ctx.now = now;
+        let mut index = 0;
+        // The list grows no more; entries of sockets that wrote to their ring meanwhile have no length left.
+        while let Some(lent) = self.ctx.lent.get(index).copied() {
+            index += 1;
+            let start = lent.part.offset as usize;
+            let bytes = frames
+                .get(lent.part.frame as usize)
+                .and_then(|f| f.data().get(start..start + lent.part.len as usize))
+                .unwrap_or_default();
+            self.deliver_one(now, lent.sock, bytes, services);
+        }
+        self.ctx.lent.clear();
+    }
+
+    fn deliver_one(&mut self, now: Instant, id: SockId, bytes: &[u8], services: &mut dyn Service) {
+        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let len = bytes.len() as u32;
+        if sk.warm.lent < len || sk.rings.is_none() {
+            return;
+        }
+        sk.warm.lent -= len;
+        let lend = sk.rx.features.has(Features::ATTACHED) && ring_is_empty(sk);
+        let user = sk.warm.user;
+        let taken = if lend { services.data(self, now, id, user, bytes).min(bytes.len()) } else { 0 };
+        self.ctx.mib.add(Counter::MillraceLentBytes, taken as u64);
+        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let ctx = &mut self.ctx;
+        if let Some(rings) = &mut sk.rings {
+            let tail = rings.rcv_in.tail();
+            let after = tail + taken as u64;
+            if taken > 0 && rings.rcv_in.skip(&mut rings.rcv_out, after, &mut ctx.chunks) == Skipped::Refused {
+                // Memory is reserved beyond, for what else was lent: the positions pass over it.
+                rings.rcv_in.publish(after);
+                rings.rcv_out.advance(after);
+                rings.rcv_in.reclaim(&mut ctx.chunks);
+            }
+            if taken < bytes.len() {
+                let _ = rings.rcv_in.write_at(after, &bytes[taken..], &mut ctx.chunks);
+                rings.rcv_in.publish(after + (bytes.len() - taken) as u64);
+                ctx.mib.add(Counter::MillraceRingBytes, (bytes.len() - taken) as u64);
+            }
+        }
+        acking::cleanup_rbuf(sk, ctx);
+        self.settle(id);
+    }
+
+    /// Tells services what changed on their sockets.
+    pub fn dispatch(&mut self, now: Instant, services: &mut dyn Service) {
+        self.ctx.now = now;
+        for _ in 0..self.ctx.events.len() {
+            let Some(id) = self.ctx.events.pop_front() else { return };
+            let Some(sk) = self.socks.tcp.get_mut(id) else { continue };
+            sk.warm.event_queued = false;
+            let ready = core::mem::replace(&mut sk.warm.pending, Readiness::NONE);
+            let user = sk.warm.user;
+            let readable = ready.contains(Readiness::IN) && ready_to_read(sk);
+            let ready = if readable { ready } else { ready.without(Readiness::IN) };
+            if sk.rx.features.has(Features::ATTACHED) && ready != Readiness::NONE {
+                services.ready(self, now, id, user, ready);
+            }
+        }
+    }
+
+    /// Services have something to hear: call [`Stack::dispatch`].
+    pub fn has_events(&self) -> bool {
+        !self.ctx.events.is_empty()
+    }
+}
+
+fn ring_is_empty(sk: &mut TcpSock) -> bool {
+    sk.rings.as_mut().is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
+}
+
+/// Bytes that were lent and taken need no event.
+fn ready_to_read(sk: &mut TcpSock) -> bool {
+    sk.cold.listen.is_some() || !ring_is_empty(sk) || sk.rx.features.has(Features::RCV_SHUTDOWN)
+}

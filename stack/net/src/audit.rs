@@ -1,0 +1,48 @@
+//! What must hold at any moment, whatever the peers do; for the lab and for tests. Slow: it looks at everything.
+
+use crate::core::Stack;
+use crate::ids::SockKind;
+use crate::tcp::state::TcpState;
+
+impl Stack {
+    /// Checks the invariants of all sockets and tables. The text says which one is broken.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn audit(&self) -> Result<(), String> {
+        for id in self.socks.tcp.ids() {
+            let Some(sk) = self.socks.tcp.get(id) else { continue };
+            let tx = &sk.tx;
+            let broken = |what: &str| Err(format!("{id:?} {:?} in {}: {what}", sk.tuple(), sk.rx.state.name()));
+            if !sk.records.is_consistent() {
+                return broken("record counters differ from a recount, or the records have gaps");
+            }
+            if tx.snd_una.after(tx.snd_nxt) || tx.snd_nxt.after(sk.end_of_queue()) && sk.rx.state != TcpState::Close {
+                return broken("snd_una <= snd_nxt <= end of queue does not hold");
+            }
+            if let Some(first) = sk.records.front()
+                && first.seq != tx.snd_una
+            {
+                return broken("the first record does not begin at snd_una");
+            }
+            if tx.snd_cwnd == 0 {
+                return broken("cwnd is zero");
+            }
+            if !sk.records.is_empty() && sk.warm.timers.rtx.is_none() && !tx.queued {
+                return broken("segments are in the network and no timer runs");
+            }
+            if sk.rx.state != TcpState::Close && sk.warm.hashed {
+                let found = self.socks.ehash.lookup(sk.warm.hash, |p| p == id.place());
+                if found.is_none_or(|p| p.kind() != SockKind::Tcp) {
+                    return broken("not in the ehash");
+                }
+            }
+        }
+        let hashed = self.socks.tcp.ids().filter(|id| self.socks.tcp.get(*id).is_some_and(|sk| sk.warm.hashed)).count();
+        let all = hashed + self.socks.requests.len() + self.socks.tw.len();
+        if all != self.socks.ehash.len() {
+            return Err(format!("ehash has {} entries for {all} sockets", self.socks.ehash.len()));
+        }
+        Ok(())
+    }
+}

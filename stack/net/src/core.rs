@@ -1,0 +1,402 @@
+//! The stack of one shard: plain fields, split so that a socket and everything else can be borrowed at once.
+
+use crate::drop::DropCounters;
+use crate::dst::Dst;
+use crate::icmp::IcmpLimits;
+use crate::ids::{SockId, SockKind};
+use crate::keys::Keys;
+use crate::link::LinkConfig;
+use crate::neigh::NeighTable;
+use crate::qdisc::{Ctl, Qdisc};
+use crate::route::{HopKind, PmtuCache, RouteTable};
+use crate::slab::Slab;
+use crate::sock::bind::Bhash;
+use crate::sock::readiness::Readiness;
+use crate::stats::{Counter, Mib};
+use crate::sysctl::Sysctl;
+use crate::tcp::demux::ehash::Ehash;
+use crate::tcp::demux::lhash::Lhash;
+use crate::tcp::output;
+use crate::tcp::segment::Part;
+use crate::tcp::sock::{Rings, TcpSock};
+use crate::tcp::sock::hot::Features;
+use crate::tcp::sock::request::Request;
+use crate::tcp::sock::timewait::TimeWait;
+use crate::tcp::state::TcpState;
+use crate::wheel::Wheel;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use millrace_ring::ChunkPool;
+use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::TcpFlags;
+use millrace_wire::tcp::options::OptionsBuf;
+use millrace_wire::time::Instant;
+use std::collections::VecDeque;
+
+/// Bounds of the tables; each has a counter that tells when it is hit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Full TCP sockets.
+    pub max_sockets: usize,
+    /// Handshakes in progress.
+    pub max_requests: usize,
+    /// TIME_WAIT sockets (`tcp_max_tw_buckets` applies too).
+    pub max_time_wait: usize,
+    /// Ring memory in all, chunks of 4 KiB.
+    pub ring_chunks: usize,
+    /// Timers that one tick serves.
+    pub tick_budget: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_sockets: 1 << 20,
+            max_requests: 1 << 16,
+            max_time_wait: 1 << 17,
+            ring_chunks: 1 << 18,
+            tick_budget: 4096,
+        }
+    }
+}
+
+/// What a stack is made from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Settings.
+    pub sysctl: Sysctl,
+    /// Bounds.
+    pub limits: Limits,
+    /// Source of all secrets and randomness: the system's at start, the run's seed in the lab.
+    pub seed: [u8; 32],
+}
+
+impl Config {
+    /// Linux's defaults with this seed.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { sysctl: Sysctl::default(), limits: Limits::default(), seed }
+    }
+}
+
+/// How many of everything there are now; what a test compares with its baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Census {
+    /// Full TCP sockets, listeners included.
+    pub sockets: usize,
+    pub listeners: usize,
+    /// Sockets in ESTABLISHED or CLOSE_WAIT.
+    pub established: u64,
+    pub requests: usize,
+    pub time_wait: usize,
+    /// Sockets that no application owns.
+    pub orphans: u32,
+    /// Entries of the ehash.
+    pub hashed: usize,
+    /// Ports with an owner.
+    pub bound_ports: usize,
+    /// Entries of the timer wheel.
+    pub timers: usize,
+    /// Ring chunks in use.
+    pub ring_chunks: usize,
+    pub queued_flows: usize,
+    pub queued_packets: usize,
+    pub neighbours: usize,
+}
+
+/// A segment that a mini-socket or nobody sends.
+pub(crate) struct Reply {
+    pub seq: SeqNum,
+    pub ack: Option<SeqNum>,
+    pub flags: TcpFlags,
+    pub window: u16,
+    pub options: OptionsBuf,
+    pub tos: u8,
+}
+
+/// Octets lent to a service: where they lie in this poll's frames.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lent {
+    pub sock: SockId,
+    pub part: Part,
+}
+
+/// An interface.
+pub(crate) struct Iface {
+    pub name: String,
+    pub link: LinkConfig,
+    /// The peer leaves checksums to us (veth without `tx off`): the folded pseudo-header sum is accepted.
+    pub accept_partial_csum: bool,
+    pub qdisc: Qdisc,
+}
+
+/// The tables of sockets.
+pub(crate) struct Socks {
+    pub tcp: Slab<TcpSock>,
+    pub requests: Slab<Request>,
+    pub tw: Slab<TimeWait>,
+    pub ehash: Ehash,
+    pub lhash: Lhash,
+    pub bhash: Bhash,
+}
+
+/// Everything that the code of one socket may touch besides the socket.
+pub(crate) struct Ctx {
+    pub now: Instant,
+    pub sysctl: Sysctl,
+    pub keys: Keys,
+    pub mib: Mib,
+    pub drops: DropCounters,
+    pub wheel: Wheel,
+    pub chunks: ChunkPool,
+    pub ifaces: Vec<Iface>,
+    pub routes: RouteTable,
+    pub pmtu: PmtuCache,
+    pub neigh: NeighTable<SockId>,
+    pub icmp: IcmpLimits,
+    /// Sockets whose owner has something to hear; each at most once.
+    pub events: VecDeque<SockId>,
+    /// Octets to be delivered by the end of this poll.
+    pub lent: Vec<Lent>,
+    /// Scratch of the out-of-order path.
+    pub gaps: Vec<(SeqNum, SeqNum)>,
+    pub orphans: u32,
+    /// Identification of packets that may be fragmented.
+    pub ip_id: u16,
+}
+
+impl Ctx {
+    /// Whole seconds of the clock, for timestamps' ages.
+    pub(crate) fn seconds(&self) -> u32 {
+        (self.now.as_millis() / 1000) as u32
+    }
+
+    /// TSval now: milliseconds plus the connection's offset.
+    #[inline]
+    pub(crate) fn ts_now(&self, offset: u32) -> u32 {
+        (self.now.as_millis() as u32).wrapping_add(offset)
+    }
+
+    /// The way to `dst`; none when there is no route, or not to a single host beyond a link.
+    pub(crate) fn route(&self, dst: Ipv4Addr, src: Option<Ipv4Addr>) -> Option<Dst> {
+        let hop = self.routes.lookup(dst, src).ok().filter(|hop| hop.kind == HopKind::Unicast)?;
+        let mtu = self.pmtu.get(self.now, dst).map_or(hop.mtu, |learnt| learnt.min(hop.mtu));
+        Some(Dst { iface: hop.iface, next_hop: hop.next_hop, mtu, generation: self.generation() })
+    }
+
+    /// The routing generation; never 0.
+    fn generation(&self) -> u32 {
+        self.routes.generation()
+    }
+
+    /// Looks the route of a socket up again if routes have changed since.
+    #[inline]
+    pub(crate) fn refresh_dst(&mut self, sk: &mut TcpSock) {
+        if sk.warm.dst.generation == self.generation() {
+            return;
+        }
+        if let Some(dst) = self.route(sk.rx.tuple.remote, Some(sk.rx.tuple.local)) {
+            sk.warm.dst = dst;
+        }
+    }
+
+    /// Queues a control segment on its interface.
+    pub(crate) fn push_ctl(&mut self, ctl: Ctl) {
+        let queued = self.ifaces.get_mut(ctl.dst.iface.0 as usize).map(|i| i.qdisc.push_ctl(ctl));
+        if !matches!(queued, Some(Ok(()))) {
+            self.mib.inc(Counter::MillraceCtlQueueFull);
+            self.drops.count(crate::drop::DropReason::ControlQueueFull);
+        }
+    }
+
+    /// Progress of a connection proves its neighbour reachable (Linux `sk_dst_confirm`); once a second is enough.
+    #[inline]
+    pub(crate) fn confirm_neighbour(&mut self, sk: &mut TcpSock) {
+        let now = self.seconds();
+        if sk.warm.confirmed != now {
+            sk.warm.confirmed = now;
+            self.neigh.confirm(self.now, sk.warm.dst.iface, sk.warm.dst.next_hop);
+        }
+    }
+
+    /// Puts a flow into the qdisc of its interface.
+    pub(crate) fn enqueue_flow(&mut self, sk: &mut TcpSock) {
+        if sk.tx.queued {
+            return;
+        }
+        self.refresh_dst(sk);
+        if let Some(iface) = self.ifaces.get_mut(sk.warm.dst.iface.0 as usize) {
+            sk.tx.queued = true;
+            iface.qdisc.flows.push_back(sk.warm.id);
+        }
+    }
+}
+
+/// See the module.
+pub struct Stack {
+    pub(crate) socks: Socks,
+    pub(crate) ctx: Ctx,
+    pub(crate) limits: Limits,
+}
+
+impl Stack {
+    /// A stack without interfaces.
+    pub fn new(config: Config) -> Self {
+        let Config { sysctl, limits, seed } = config;
+        let mut keys = Keys::new(&seed);
+        let socks = Socks {
+            tcp: Slab::new(SockKind::Tcp, limits.max_sockets),
+            requests: Slab::new(SockKind::Request, limits.max_requests),
+            tw: Slab::new(SockKind::TimeWait, limits.max_time_wait),
+            ehash: Ehash::new(),
+            lhash: Lhash::default(),
+            bhash: Bhash::default(),
+        };
+        let min_pmtu = sysctl.min_pmtu as u16;
+        let expires = Duration::from_secs(u64::from(sysctl.mtu_expires));
+        let ctx = Ctx {
+            now: Instant::ZERO,
+            neigh: NeighTable::new(Default::default(), keys.random()),
+            icmp: IcmpLimits::new(Default::default(), keys.random()),
+            ip_id: keys.random() as u16,
+            keys,
+            mib: Mib::default(),
+            drops: DropCounters::new(),
+            wheel: Wheel::new(),
+            chunks: ChunkPool::new(limits.ring_chunks),
+            ifaces: Vec::new(),
+            routes: RouteTable::new(),
+            pmtu: PmtuCache::new(4096, min_pmtu, expires),
+            events: VecDeque::new(),
+            lent: Vec::with_capacity(64),
+            gaps: Vec::new(),
+            orphans: 0,
+            sysctl,
+        };
+        Self { socks, ctx, limits }
+    }
+
+    /// MIB counters.
+    pub fn mib(&self) -> &Mib {
+        &self.ctx.mib
+    }
+
+    /// Refused packets by reason.
+    pub fn drops(&self) -> &DropCounters {
+        &self.ctx.drops
+    }
+
+    /// Settings; see [`Stack::set_sysctl`].
+    pub fn sysctl(&self) -> &Sysctl {
+        &self.ctx.sysctl
+    }
+
+    /// Changes a setting while the stack runs.
+    ///
+    /// # Errors
+    /// As [`Sysctl::set`].
+    pub fn set_sysctl(&mut self, name: &str, value: &str) -> Result<(), crate::SysctlError> {
+        self.ctx.sysctl.set(name, value)
+    }
+
+    /// The names of the interfaces, in the order of their ids.
+    pub fn iface_names(&self) -> impl Iterator<Item = &str> {
+        self.ctx.ifaces.iter().map(|i| i.name.as_str())
+    }
+
+    /// Counts everything.
+    pub fn census(&self) -> Census {
+        let queues = || self.ctx.ifaces.iter().map(|i| &i.qdisc);
+        Census {
+            sockets: self.socks.tcp.len(),
+            listeners: self.socks.lhash.len(),
+            established: self.ctx.mib.value(Counter::TcpCurrEstab),
+            requests: self.socks.requests.len(),
+            time_wait: self.socks.tw.len(),
+            orphans: self.ctx.orphans,
+            hashed: self.socks.ehash.len(),
+            bound_ports: self.socks.bhash.len(),
+            timers: self.ctx.wheel.len(),
+            ring_chunks: self.ctx.chunks.in_use(),
+            queued_flows: queues().map(|q| q.flows.len()).sum(),
+            queued_packets: queues().map(|q| q.frames.len() + q.ctl.len()).sum(),
+            neighbours: self.ctx.neigh.len(),
+        }
+    }
+
+    /// After anything happened to a socket: its table entries, its place in the qdisc, its timer and its events
+    /// follow its state. The one place where effects leave a socket.
+    pub(crate) fn settle(&mut self, id: SockId) {
+        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        if sk.rx.state == TcpState::Close && (sk.warm.hashed || sk.warm.leaving.is_some()) {
+            self.unhash(id);
+        }
+        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        if sk.rx.state == TcpState::Close && sk.rx.features.has(Features::ORPHAN) && sk.cold.parent.is_none() {
+            self.destroy(id);
+            return;
+        }
+        if !sk.tx.queued && output::has_work(sk) {
+            self.ctx.enqueue_flow(sk);
+        }
+        if let Some(at) = sk.warm.timers.next() {
+            self.ctx.wheel.arm(&mut sk.warm.wheel, id, at);
+        }
+        if sk.warm.pending != Readiness::NONE
+            && !sk.warm.event_queued
+            && sk.rx.features.has(Features::ATTACHED)
+            && sk.cold.parent.is_none()
+        {
+            sk.warm.event_queued = true;
+            self.ctx.events.push_back(id);
+        }
+    }
+
+    /// The connection is over: its tuple is free, or a mini-socket's.
+    fn unhash(&mut self, id: SockId) {
+        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let leaving = sk.warm.leaving.take();
+        let (hash, port, locked) = (sk.warm.hash, sk.cold.port, sk.cold.port_locked);
+        let mini = leaving.is_some_and(|(substate, ms)| self.insert_time_wait(id, substate, ms));
+        if !mini {
+            self.socks.ehash.remove(hash, id.place());
+        }
+        if let Some(sk) = self.socks.tcp.get_mut(id) {
+            sk.warm.hashed = false;
+            if !locked {
+                sk.cold.port = 0;
+            }
+        }
+        // The mini-socket takes the port's reference over, or gets one of its own.
+        match (mini, locked) {
+            (true, true) => self.socks.bhash.add_child(port),
+            (false, false) => self.socks.bhash.release_child(port),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn release_port_of(&mut self, tuple: &crate::tcp::demux::Tuple) {
+        self.socks.bhash.release_child(tuple.lport);
+    }
+
+    /// Frees a socket that nobody can reach any more.
+    pub(crate) fn destroy(&mut self, id: SockId) {
+        let Some(mut sk) = self.socks.tcp.remove(id) else { return };
+        self.ctx.wheel.cancel(&mut sk.warm.wheel);
+        if sk.tx.queued {
+            self.ctx.neigh.forget_flow(id);
+        }
+        if sk.warm.counted_orphan {
+            self.ctx.orphans -= 1;
+        }
+        if sk.cold.port != 0 && sk.cold.port_locked {
+            self.socks.bhash.release(sk.cold.port, id);
+        }
+        if let Some(Rings { mut rcv_in, rcv_out, mut snd_in, snd_out }) = sk.rings.take() {
+            // With the readers gone all memory goes back to the pool.
+            drop((rcv_out, snd_out));
+            let _ = rcv_in.release(&mut self.ctx.chunks);
+            let _ = snd_in.release(&mut self.ctx.chunks);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Secrets of a stack: keyed hashes for tables, initial sequence numbers, timestamp offsets and ports. All come
+//! from one seed: the operating system's randomness at start, the run's seed in the lab.
+
+use crate::tcp::demux::Tuple;
+use core::hash::{BuildHasher, Hasher};
+use millrace_wire::seq::SeqNum;
+use millrace_wire::time::Instant;
+use siphasher::sip::SipHasher13;
+
+/// A pair of SipHash keys per purpose, so that no answer for one purpose tells of another.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    flow: SipHasher13,
+    isn: SipHasher13,
+    ts_offset: SipHasher13,
+    port: SipHasher13,
+    /// State of the generator for what need not be repeatable per tuple.
+    random: u64,
+}
+
+impl Keys {
+    pub(crate) fn new(seed: &[u8; 32]) -> Self {
+        let (a, b) = seed.split_at(16);
+        let word = |half: &[u8], i: usize| half[i * 8..i * 8 + 8].iter().fold(0u64, |w, b| w << 8 | u64::from(*b));
+        let root = SipHasher13::new_with_keys(word(a, 0), word(a, 1) ^ word(b, 0));
+        let derive = |purpose: u64| {
+            let half = |n: u64| {
+                let mut h = root;
+                h.write_u64(purpose << 8 | n);
+                h.write_u64(word(b, 1));
+                h.finish()
+            };
+            SipHasher13::new_with_keys(half(0), half(1))
+        };
+        let mut random = derive(5);
+        random.write_u8(0);
+        Self {
+            flow: derive(1),
+            isn: derive(2),
+            ts_offset: derive(3),
+            port: derive(4),
+            random: random.finish() | 1,
+        }
+    }
+
+    fn tuple(hasher: &SipHasher13, t: &Tuple) -> u64 {
+        let mut h = *hasher;
+        h.write_u64(u64::from(t.local.to_bits()) << 32 | u64::from(t.remote.to_bits()));
+        h.write_u32(u32::from(t.lport) << 16 | u32::from(t.rport));
+        h.finish()
+    }
+
+    pub(crate) fn flow_hash(&self, t: &Tuple) -> u32 {
+        Self::tuple(&self.flow, t) as u32
+    }
+
+    /// RFC 6528: a keyed function of the tuple plus a clock of one step per 64 ns (Linux `seq_scale`).
+    pub(crate) fn isn(&self, t: &Tuple, now: Instant) -> SeqNum {
+        SeqNum::new((Self::tuple(&self.isn, t) as u32).wrapping_add((now.as_nanos() >> 6) as u32))
+    }
+
+    /// Offset of the timestamp clock towards one peer address pair (Linux `secure_tcp_ts_off`).
+    pub(crate) fn ts_offset(&self, t: &Tuple) -> u32 {
+        Self::tuple(&self.ts_offset, &Tuple { lport: 0, rport: 0, ..*t }) as u32
+    }
+
+    /// Where the search for an ephemeral port starts for this destination (RFC 6056 algorithm 4).
+    pub(crate) fn port_offset(&self, t: &Tuple) -> u64 {
+        Self::tuple(&self.port, &Tuple { lport: 0, ..*t })
+    }
+
+    /// The next number of the stack's own generator (xorshift64*); not for secrets.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// Hasher state for small tables keyed by ports that we hand out ourselves; the same in every run.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FixedState;
+
+impl BuildHasher for FixedState {
+    type Hasher = SipHasher13;
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(0, 0)
+    }
+}

@@ -1,0 +1,370 @@
+//! The way in: link → ip → (tcp: gro → demux → input | icmp | udp) → what is due goes to the qdisc; `deliver` then
+//! hands bytes to services.
+
+use crate::core::Stack;
+use crate::drop::DropReason;
+use crate::gro::Gro;
+use crate::icmp::{self, IcmpError, IcmpInput, Quoted};
+use crate::ids::{IfaceId, SockKind};
+use crate::ip::{self, Accepted, Dst, Origin};
+use crate::link::{self, Cast, Inbound, L3Proto};
+use crate::sock::error::SockError;
+use crate::stats::Counter;
+use crate::tcp::demux::Tuple;
+use crate::tcp::input::{self, Fate, fast};
+use crate::tcp::output::reset;
+use crate::tcp::segment::{Part, Payload, Segment};
+use millrace_wire::arp::ArpPacket;
+use millrace_wire::checksum::pseudo_header_v4;
+use millrace_wire::frame::{RxCsum, RxFrame};
+use millrace_wire::icmpv4::unreachable;
+use millrace_wire::ipv4::protocol;
+use millrace_wire::tcp::{TcpFlags, TcpView};
+use millrace_wire::time::Instant;
+use millrace_wire::udp::UdpView;
+
+impl Stack {
+    /// Takes the frames of one poll. Call [`Stack::deliver`] with the same frames before they go back.
+    pub fn rx(&mut self, now: Instant, iface: IfaceId, frames: &mut [RxFrame<'_>]) {
+        self.ctx.now = now;
+        let frames: &[RxFrame<'_>] = frames;
+        for chunk in frames.chunks(crate::gro::MAX) {
+            let mut gro = Gro::default();
+            for (index, frame) in chunk.iter().enumerate() {
+                if let Err(reason) = self.frame(iface, index as u8, frame, &mut gro) {
+                    self.ctx.drops.count(reason);
+                }
+            }
+            self.trains(&gro, chunk);
+        }
+        self.flush_neigh();
+    }
+
+    /// One frame as far as its transport; TCP segments are collected.
+    fn frame(&mut self, iface: IfaceId, index: u8, frame: &RxFrame<'_>, gro: &mut Gro) -> Result<(), DropReason> {
+        let Some(config) = self.ctx.ifaces.get(iface.0 as usize).map(|i| i.link) else {
+            return Err(DropReason::LinkNotOurMac);
+        };
+        let inbound = link::parse(&config, frame.data())?;
+        let l3 = frame.data().get(inbound.l3_offset..).unwrap_or_default();
+        match inbound.proto {
+            L3Proto::Arp => self.arp(iface, &inbound, l3),
+            L3Proto::Ipv4 => self.ipv4(iface, index, frame, &inbound, l3, gro),
+        }
+    }
+
+    fn arp(&mut self, iface: IfaceId, inbound: &Inbound, bytes: &[u8]) -> Result<(), DropReason> {
+        let packet = ArpPacket::parse(bytes).map_err(|_| DropReason::ArpMalformed)?;
+        let ctx = &mut self.ctx;
+        let mac = ctx.ifaces.get(iface.0 as usize).map(|i| i.link.mac).unwrap_or_default();
+        let routes = &ctx.routes;
+        ctx.neigh.input(ctx.now, iface, mac, inbound.cast, &packet, |ip| routes.is_local(ip)).map(|_| ())
+    }
+
+    fn ipv4(
+        &mut self,
+        iface: IfaceId,
+        index: u8,
+        frame: &RxFrame<'_>,
+        inbound: &Inbound,
+        bytes: &[u8],
+        gro: &mut Gro,
+    ) -> Result<(), DropReason> {
+        self.ctx.mib.inc(Counter::IpInReceives);
+        let accepted = ip::input(bytes, Origin::Wire, &self.ctx.routes).inspect_err(|reason| match reason {
+            DropReason::Ipv4NotOurs | DropReason::Ipv4MartianSource => self.ctx.mib.inc(Counter::IpInAddrErrors),
+            _ => self.ctx.mib.inc(Counter::IpInHdrErrors),
+        })?;
+        match accepted.packet.protocol() {
+            protocol::TCP => {
+                self.ctx.mib.inc(Counter::IpInDelivers);
+                let segment = self.tcp_segment(iface, index, frame, inbound, &accepted)?;
+                gro.push(segment.0, segment.1);
+                Ok(())
+            }
+            protocol::ICMP => {
+                self.ctx.mib.inc(Counter::IpInDelivers);
+                self.icmp(&accepted)
+            }
+            protocol::UDP => {
+                self.ctx.mib.inc(Counter::IpInDelivers);
+                self.udp(&accepted, inbound.cast)
+            }
+            _ => {
+                self.ctx.mib.inc(Counter::IpInUnknownProtos);
+                self.send_icmp_error(&accepted, inbound.cast, icmp::ErrorKind::ProtocolUnreachable);
+                Err(DropReason::Ipv4UnknownProtocol)
+            }
+        }
+    }
+
+    /// Parses and verifies a TCP segment.
+    fn tcp_segment(
+        &mut self,
+        iface: IfaceId,
+        index: u8,
+        frame: &RxFrame<'_>,
+        inbound: &Inbound,
+        accepted: &Accepted<'_>,
+    ) -> Result<(Segment, Part), DropReason> {
+        let mib = &mut self.ctx.mib;
+        mib.inc(Counter::TcpInSegs);
+        let packet = &accepted.packet;
+        if accepted.dst != Dst::Local || inbound.cast != Cast::Unicast {
+            return Err(DropReason::TcpNotUnicast);
+        }
+        let Ok(view) = TcpView::parse(packet.payload()) else {
+            mib.inc(Counter::TcpInErrs);
+            return Err(DropReason::TcpMalformed);
+        };
+        match frame.meta().csum {
+            RxCsum::L4Ok => mib.inc(Counter::MillraceCsumByDevice),
+            RxCsum::None if view.checksum_ok(packet.src(), packet.dst()) => {}
+            RxCsum::None => {
+                let partial = self.ctx.ifaces.get(iface.0 as usize).is_some_and(|i| i.accept_partial_csum);
+                let len = packet.payload().len() as u16;
+                let pseudo = pseudo_header_v4(packet.src(), packet.dst(), protocol::TCP, len).fold();
+                if !partial || view.checksum() != pseudo {
+                    mib.inc(Counter::TcpInErrs);
+                    mib.inc(Counter::TcpInCsumErrors);
+                    return Err(DropReason::TcpBadChecksum);
+                }
+            }
+        }
+        let tuple = Tuple {
+            local: packet.dst(),
+            remote: packet.src(),
+            lport: view.dst_port(),
+            rport: view.src_port(),
+        };
+        let l4 = inbound.l3_offset + packet.header_len();
+        let header = view.header_len();
+        let part = |offset: usize, len: usize| Part { frame: index, offset: offset as u16, len: len as u16 };
+        let options = part(l4 + 20, view.options().len());
+        let payload = part(l4 + header, view.payload().len());
+        let hash = tuple.hash(&self.ctx.keys);
+        Ok((Segment::new(&view, tuple, hash, options, packet.tos()), payload))
+    }
+
+    fn trains(&mut self, gro: &Gro, frames: &[RxFrame<'_>]) {
+        self.ctx.mib.add(Counter::TcpExtTCPRcvCoalesce, gro.coalesced);
+        for index in 0..gro.trains() {
+            let (segment, parts) = gro.train(index);
+            let payload = Payload { frames, parts: &parts };
+            if self.fast(&segment, &payload) == fast::Fast::Taken {
+                continue;
+            }
+            // The slow path sees every segment as it came.
+            for (segment, part) in gro.members(index) {
+                let payload = Payload { frames, parts: &[part] };
+                self.tcp(&segment, &payload);
+            }
+        }
+    }
+
+    /// The fast path: an established socket and nothing unusual.
+    fn fast(&mut self, seg: &Segment, payload: &Payload<'_, '_>) -> fast::Fast {
+        let socks = &mut self.socks;
+        let tcp = &socks.tcp;
+        let place = socks.ehash.lookup(seg.hash, |p| {
+            p.kind() == SockKind::Tcp && tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == seg.tuple)
+        });
+        let Some(sk) = place.and_then(|p| socks.tcp.at_mut(p.index())) else { return fast::Fast::Declined };
+        let id = sk.id();
+        let outcome = fast::try_fast(sk, &mut self.ctx, seg, payload);
+        if outcome == fast::Fast::Taken {
+            self.settle(id);
+        }
+        outcome
+    }
+
+    /// One segment: demux, input, and the answer if it is refused.
+    pub(crate) fn tcp(&mut self, seg: &Segment, payload: &Payload<'_, '_>) {
+        let fate = self.demux(seg, payload);
+        match fate {
+            Fate::Taken => {}
+            Fate::Dropped(reason) => self.ctx.drops.count(reason),
+            Fate::Reset(reason) => {
+                self.ctx.drops.count(reason);
+                if !seg.has(TcpFlags::RST) {
+                    self.ctx.mib.inc(Counter::TcpOutRsts);
+                    self.reply(seg.tuple, &reset::reply_to(seg));
+                }
+            }
+        }
+    }
+
+    fn demux(&mut self, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+        let socks = &self.socks;
+        let found = socks.ehash.lookup(seg.hash, |p| match p.kind() {
+            SockKind::Tcp => socks.tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == seg.tuple),
+            SockKind::Request => socks.requests.at(p.index()).is_some_and(|r| r.tuple == seg.tuple),
+            SockKind::TimeWait => socks.tw.at(p.index()).is_some_and(|t| t.tuple == seg.tuple),
+        });
+        match found.map(|p| (p.kind(), p.index())) {
+            Some((SockKind::Tcp, index)) => self.full_socket(index, seg, payload),
+            Some((SockKind::Request, index)) => match self.socks.requests.at(index).map(|r| r.id) {
+                Some(id) => self.request_input(id, seg, payload),
+                None => Fate::Dropped(DropReason::TcpNoSocket),
+            },
+            Some((SockKind::TimeWait, index)) => {
+                let id = self.socks.tw.id_at(index);
+                self.time_wait_input(id, seg, payload)
+            }
+            None => match self.socks.lhash.lookup(seg.tuple.local, seg.tuple.lport, seg.hash) {
+                Some(listener) => self.listener_input(listener, seg, payload, None),
+                None => Fate::Reset(DropReason::TcpNoSocket),
+            },
+        }
+    }
+
+    fn full_socket(&mut self, index: u32, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+        let Some(sk) = self.socks.tcp.at_mut(index) else { return Fate::Dropped(DropReason::TcpNoSocket) };
+        let id = sk.id();
+        let fate = input::segment(sk, &mut self.ctx, seg, payload);
+        self.settle(id);
+        fate
+    }
+
+    fn udp(&mut self, accepted: &Accepted<'_>, cast: Cast) -> Result<(), DropReason> {
+        let packet = &accepted.packet;
+        let Ok(view) = UdpView::parse(packet.payload()) else {
+            self.ctx.mib.inc(Counter::UdpInErrors);
+            return Err(DropReason::UdpMalformed);
+        };
+        if !view.checksum_ok(packet.src(), packet.dst()) {
+            self.ctx.mib.inc(Counter::UdpInErrors);
+            self.ctx.mib.inc(Counter::UdpInCsumErrors);
+            return Err(DropReason::UdpBadChecksum);
+        }
+        self.ctx.mib.inc(Counter::UdpNoPorts);
+        self.send_icmp_error(accepted, cast, icmp::ErrorKind::PortUnreachable);
+        Err(DropReason::UdpNoPort)
+    }
+
+    fn icmp(&mut self, accepted: &Accepted<'_>) -> Result<(), DropReason> {
+        self.ctx.mib.inc(Counter::IcmpInMsgs);
+        let input = icmp::input(&accepted.packet, accepted.dst).inspect_err(|reason| match reason {
+            DropReason::IcmpBadChecksum => {
+                self.ctx.mib.inc(Counter::IcmpInErrors);
+                self.ctx.mib.inc(Counter::IcmpInCsumErrors);
+            }
+            DropReason::IcmpMalformed => self.ctx.mib.inc(Counter::IcmpInErrors),
+            _ => {}
+        })?;
+        match input {
+            IcmpInput::EchoRequest(echo) => {
+                self.ctx.mib.inc(Counter::IcmpInEchos);
+                if self.ctx.sysctl.icmp_echo_ignore_all {
+                    return Err(DropReason::IcmpIgnored);
+                }
+                let fields = self.ctx.icmp_fields();
+                let reply = icmp::echo_reply(&accepted.packet, &echo, fields);
+                self.ctx.mib.inc(Counter::IcmpOutMsgs);
+                self.ctx.mib.inc(Counter::IcmpOutEchoReps);
+                self.ctx.send_ip(accepted.packet.src(), accepted.packet.dst(), reply);
+                Ok(())
+            }
+            IcmpInput::EchoReply(_) => {
+                self.ctx.mib.inc(Counter::IcmpInEchoReps);
+                Err(DropReason::IcmpNoMatch)
+            }
+            IcmpInput::Error { error, quoted } => self.icmp_error(error, &quoted),
+        }
+    }
+
+    /// An error about a packet of ours: the socket decides what it is worth (RFC 5927).
+    fn icmp_error(&mut self, error: IcmpError, quoted: &Quoted) -> Result<(), DropReason> {
+        match error {
+            IcmpError::Unreachable { .. } | IcmpError::FragNeeded { .. } => {
+                self.ctx.mib.inc(Counter::IcmpInDestUnreachs);
+            }
+            IcmpError::TimeExceeded { .. } => self.ctx.mib.inc(Counter::IcmpInTimeExcds),
+            IcmpError::ParameterProblem | IcmpError::SourceQuench => {}
+        }
+        if quoted.protocol != protocol::TCP || !self.ctx.routes.is_local(quoted.src) {
+            return Err(DropReason::IcmpNoMatch);
+        }
+        let tuple = Tuple { local: quoted.src, remote: quoted.dst, lport: quoted.sport, rport: quoted.dport };
+        let hash = tuple.hash(&self.ctx.keys);
+        let socks = &self.socks;
+        let found = socks.ehash.lookup(hash, |p| match p.kind() {
+            SockKind::Tcp => socks.tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == tuple),
+            SockKind::Request => socks.requests.at(p.index()).is_some_and(|r| r.tuple == tuple),
+            SockKind::TimeWait => false,
+        });
+        match found.map(|p| (p.kind(), p.index())) {
+            Some((SockKind::Tcp, index)) => self.icmp_to_socket(index, error, quoted),
+            Some((SockKind::Request, index)) => self.icmp_to_request(index, error, quoted),
+            _ => Err(DropReason::IcmpNoMatch),
+        }
+    }
+
+    fn icmp_to_socket(&mut self, index: u32, error: IcmpError, quoted: &Quoted) -> Result<(), DropReason> {
+        let ctx = &mut self.ctx;
+        let Some(sk) = self.socks.tcp.at_mut(index) else { return Err(DropReason::IcmpNoMatch) };
+        let id = sk.id();
+        match error {
+            IcmpError::FragNeeded { mtu } => {
+                let in_flight = quoted.seq.within(sk.tx.snd_una, sk.tx.snd_nxt);
+                let route_mtu = ctx.routes.lookup(quoted.dst, None).map_or(u16::MAX, |hop| hop.mtu);
+                if in_flight && ctx.pmtu.update(ctx.now, quoted.dst, route_mtu, mtu).is_some() {
+                    ctx.mib.inc(Counter::MillracePmtuLowered);
+                }
+                input::icmp::mtu_reduced(sk, ctx, quoted.seq);
+            }
+            IcmpError::Unreachable { code } => input::icmp::error(sk, ctx, quoted.seq, unreachable_errno(code)),
+            IcmpError::TimeExceeded { .. } => input::icmp::error(sk, ctx, quoted.seq, SockError::HostUnreachable),
+            IcmpError::ParameterProblem => input::icmp::error(sk, ctx, quoted.seq, SockError::Protocol),
+            IcmpError::SourceQuench => return Err(DropReason::IcmpIgnored),
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    fn icmp_to_request(&mut self, index: u32, error: IcmpError, quoted: &Quoted) -> Result<(), DropReason> {
+        let Some(req) = self.socks.requests.at(index) else { return Err(DropReason::IcmpNoMatch) };
+        if quoted.seq != req.iss {
+            self.ctx.mib.inc(Counter::TcpExtOutOfWindowIcmps);
+            return Err(DropReason::IcmpNoMatch);
+        }
+        let fatal = match error {
+            IcmpError::Unreachable { code } => matches!(code, unreachable::NET | unreachable::HOST),
+            IcmpError::TimeExceeded { .. } => true,
+            _ => false,
+        };
+        if fatal {
+            let id = req.id;
+            self.drop_request(id);
+        }
+        Ok(())
+    }
+
+    fn send_icmp_error(&mut self, accepted: &Accepted<'_>, cast: Cast, kind: icmp::ErrorKind) {
+        let packet = &accepted.packet;
+        let fields = self.ctx.icmp_fields();
+        let Ok(message) = icmp::error(packet, accepted.dst, cast, kind, packet.dst(), fields) else { return };
+        let before = self.ctx.icmp.counters().global;
+        if self.ctx.icmp.allow_error(self.ctx.now, packet.src(), kind) == icmp::Verdict::Limited {
+            let global = self.ctx.icmp.counters().global > before;
+            self.ctx.mib.inc(if global { Counter::IcmpOutRateLimitGlobal } else { Counter::IcmpOutRateLimitHost });
+            return;
+        }
+        self.ctx.mib.inc(Counter::IcmpOutMsgs);
+        self.ctx.mib.inc(Counter::IcmpOutDestUnreachs);
+        self.ctx.send_ip(packet.src(), packet.dst(), message);
+    }
+}
+
+/// Linux `icmp_err_convert`.
+fn unreachable_errno(code: u8) -> SockError {
+    match code {
+        unreachable::NET | unreachable::NET_UNKNOWN | unreachable::NET_PROHIBITED | unreachable::NET_TOS => {
+            SockError::NetUnreachable
+        }
+        unreachable::PROTOCOL => SockError::NoProtoOpt,
+        unreachable::PORT => SockError::Refused,
+        unreachable::SOURCE_ROUTE_FAILED => SockError::OpNotSupported,
+        _ => SockError::HostUnreachable,
+    }
+}

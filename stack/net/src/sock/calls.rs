@@ -1,0 +1,289 @@
+//! The calls of a socket's life: socket, bind, listen, accept, shutdown, close, and what can be asked of it.
+
+use crate::core::Stack;
+use crate::ids::SockId;
+use crate::sock::bind::{Bound, Claim};
+use crate::sock::error::SockError;
+use crate::sock::readiness::Readiness;
+use crate::stats::Counter;
+use crate::tcp::conn::close;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::cold::{Cold, Options};
+use crate::tcp::sock::hot::Features;
+use crate::tcp::sock::listen::Listen;
+use crate::tcp::state::{CAN_QUEUE, StateSet, TcpState, set_state};
+use core::net::{Ipv4Addr, SocketAddrV4};
+use millrace_wire::time::Instant;
+use std::net::Shutdown;
+
+impl Stack {
+    /// A TCP socket.
+    ///
+    /// # Errors
+    /// ENFILE when `Limits::max_sockets` is reached.
+    pub fn tcp_socket(&mut self) -> Result<SockId, SockError> {
+        let cold = Box::new(Cold::new(Options::new(&self.ctx.sysctl)));
+        self.socks.tcp.insert_with(|id| TcpSock::new(id, cold)).map_err(|_| SockError::TooManyFiles)
+    }
+
+    pub(crate) fn sock(&mut self, s: SockId) -> Result<&mut TcpSock, SockError> {
+        match self.socks.tcp.get_mut(s) {
+            // A socket that was closed is no more for its owner, though TCP still works on it.
+            Some(sk) if !sk.rx.features.has(Features::ORPHAN) => Ok(sk),
+            _ => {
+                self.ctx.mib.inc(Counter::MillraceStaleIds);
+                Err(SockError::BadSocket)
+            }
+        }
+    }
+
+    /// bind: port 0 lets the stack choose.
+    ///
+    /// # Errors
+    /// EINVAL when bound already, EADDRNOTAVAIL for a foreign address, EADDRINUSE.
+    pub fn bind(&mut self, s: SockId, addr: SocketAddrV4) -> Result<(), SockError> {
+        let sk = self.sock(s)?;
+        if sk.cold.port != 0 || sk.rx.state != TcpState::Close {
+            return Err(SockError::Invalid);
+        }
+        let opts = &sk.cold.opts;
+        let claim = Claim { sock: s, addr: *addr.ip(), reuse_addr: opts.reuse_addr, reuse_port: opts.reuse_port };
+        if !addr.ip().is_unspecified() && !self.ctx.routes.is_local(*addr.ip()) {
+            return Err(SockError::AddrNotAvailable);
+        }
+        let port = match addr.port() {
+            0 => self.free_port().ok_or(SockError::AddrInUse)?,
+            port => port,
+        };
+        if self.socks.bhash.bind(port, claim) == Bound::InUse {
+            return Err(SockError::AddrInUse);
+        }
+        let sk = self.sock(s)?;
+        sk.cold.bound = *addr.ip();
+        sk.cold.port = port;
+        sk.cold.port_locked = true;
+        sk.rx.tuple.local = *addr.ip();
+        sk.rx.tuple.lport = port;
+        Ok(())
+    }
+
+    fn free_port(&mut self) -> Option<u16> {
+        let [low, high] = self.ctx.sysctl.ip_local_port_range;
+        let count = high - low + 1;
+        let start = (self.ctx.keys.random() % u64::from(count)) as u32;
+        (0..count).map(|i| (low + (start + i) % count) as u16).find(|port| self.socks.bhash.is_free(*port))
+    }
+
+    /// listen; on a listening socket it only changes the backlog.
+    ///
+    /// # Errors
+    /// EINVAL in another state, EADDRINUSE.
+    pub fn listen(&mut self, s: SockId, backlog: u32) -> Result<(), SockError> {
+        let most = self.ctx.sysctl.somaxconn;
+        let sk = self.sock(s)?;
+        if let Some(listen) = &mut sk.cold.listen {
+            listen.backlog = backlog.min(most);
+            return Ok(());
+        }
+        if sk.rx.state != TcpState::Close || sk.rings.is_some() {
+            return Err(SockError::Invalid);
+        }
+        if sk.cold.port == 0 {
+            self.bind(s, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+        }
+        let sk = self.sock(s)?;
+        let (port, addr) = (sk.cold.port, sk.cold.bound);
+        if self.socks.bhash.listen(port, s) == Bound::InUse {
+            return Err(SockError::AddrInUse);
+        }
+        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        sk.cold.listen = Some(Box::new(Listen { backlog: backlog.min(most), ..Listen::default() }));
+        sk.rx.features.clear(Features::RCV_SHUTDOWN);
+        sk.rx.features.clear(Features::SEND_SHUTDOWN);
+        set_state(sk, &mut self.ctx, TcpState::Listen);
+        self.socks.lhash.insert(addr, port, s);
+        Ok(())
+    }
+
+    /// accept: the oldest complete connection and its peer.
+    ///
+    /// # Errors
+    /// EAGAIN when there is none, EINVAL when the socket does not listen.
+    pub fn accept(&mut self, now: Instant, s: SockId) -> Result<(SockId, SocketAddrV4), SockError> {
+        self.ctx.now = now;
+        self.sock(s)?;
+        let (child, peer) = self.take_child(s)?;
+        self.settle(child);
+        self.settle(s);
+        Ok((child, peer))
+    }
+
+    /// shutdown.
+    ///
+    /// # Errors
+    /// ENOTCONN unless connected (or listening, where reading ends the listening).
+    pub fn shutdown(&mut self, now: Instant, s: SockId, how: Shutdown) -> Result<(), SockError> {
+        self.ctx.now = now;
+        let sk = self.sock(s)?;
+        match sk.rx.state {
+            TcpState::Close => return Err(SockError::NotConnected),
+            TcpState::Listen => {
+                if how != Shutdown::Write {
+                    self.listen_stop(s);
+                    self.settle(s);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let ctx = &mut self.ctx;
+        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        if how != Shutdown::Write {
+            sk.rx.features.set(Features::RCV_SHUTDOWN);
+            sk.note(Readiness::IN | Readiness::RDHUP);
+        }
+        if how != Shutdown::Read {
+            close::shutdown_write(sk, ctx);
+            sk.note(Readiness::OUT);
+        }
+        self.settle(s);
+        Ok(())
+    }
+
+    /// close. Never waits (`ops::Close` lingers); the id is dead afterwards, while TCP finishes on its own.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn close(&mut self, now: Instant, s: SockId) -> Result<(), SockError> {
+        self.ctx.now = now;
+        let state = self.sock(s)?.rx.state;
+        if state == TcpState::Listen {
+            self.listen_stop(s);
+        }
+        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        close::close(sk, &mut self.ctx);
+        let alive = sk.rx.state != TcpState::Close;
+        if alive {
+            sk.warm.counted_orphan = true;
+            self.ctx.orphans += 1;
+        }
+        self.settle(s);
+        Ok(())
+    }
+
+    /// Ends the connection with a RST; what is queued is lost. The id is dead afterwards.
+    pub fn abort(&mut self, now: Instant, s: SockId) {
+        self.ctx.now = now;
+        if self.sock(s).is_err() {
+            return;
+        }
+        if let Some(sk) = self.socks.tcp.get_mut(s) {
+            if sk.cold.listen.is_none() {
+                close::abort(sk, &mut self.ctx);
+            }
+            let _ = self.close(now, s);
+        }
+    }
+
+    /// What poll would report now.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn readiness(&mut self, s: SockId) -> Result<Readiness, SockError> {
+        let sk = self.sock(s)?;
+        let mut ready = Readiness::NONE;
+        if let Some(listen) = &sk.cold.listen {
+            let waiting = !listen.accept.is_empty();
+            return Ok(if waiting { Readiness::IN } else { Readiness::NONE });
+        }
+        let features = sk.rx.features;
+        let opening = sk.rx.state.is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]));
+        if features.has(Features::RCV_SHUTDOWN) {
+            ready |= Readiness::IN | Readiness::RDHUP;
+        }
+        if sk.rx.state == TcpState::Close || features.has(Features::RCV_SHUTDOWN) && features.has(Features::SEND_SHUTDOWN)
+        {
+            ready |= Readiness::HUP;
+        }
+        if sk.warm.err.is_some() {
+            ready |= Readiness::ERR;
+        }
+        if opening {
+            return Ok(ready);
+        }
+        if let Some(rings) = &mut sk.rings {
+            if rings.rcv_out.len() >= u64::from(sk.cold.opts.rcvlowat) {
+                ready |= Readiness::IN;
+            }
+            // Linux `sk_stream_is_writeable`: a third of the buffer.
+            let (free, limit) = (rings.snd_in.free(), rings.snd_in.limit());
+            if free >= limit / 3 || features.has(Features::SEND_SHUTDOWN) {
+                ready |= Readiness::OUT;
+            } else {
+                sk.warm.no_space = true;
+            }
+        } else if sk.rx.state == TcpState::Close {
+            ready |= Readiness::OUT;
+        }
+        Ok(ready)
+    }
+
+    /// SO_ERROR: takes the pending error.
+    pub fn take_error(&mut self, s: SockId) -> Option<SockError> {
+        self.sock(s).ok()?.warm.err.take()
+    }
+
+    /// getsockname.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn local_addr(&self, s: SockId) -> Result<SocketAddrV4, SockError> {
+        Ok(self.socks.tcp.get(s).ok_or(SockError::BadSocket)?.tuple().local_addr())
+    }
+
+    /// getpeername.
+    ///
+    /// # Errors
+    /// ENOTCONN, EBADF.
+    pub fn peer_addr(&self, s: SockId) -> Result<SocketAddrV4, SockError> {
+        let sk = self.socks.tcp.get(s).ok_or(SockError::BadSocket)?;
+        let none = StateSet::of(&[TcpState::Close, TcpState::Listen, TcpState::SynSent]);
+        if sk.rx.state.is_in(none) { Err(SockError::NotConnected) } else { Ok(sk.tuple().remote_addr()) }
+    }
+
+    /// The state of the connection.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn state(&self, s: SockId) -> Result<TcpState, SockError> {
+        Ok(self.socks.tcp.get(s).ok_or(SockError::BadSocket)?.rx.state)
+    }
+
+    /// Octets that a send would take now.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn send_space(&mut self, s: SockId) -> Result<usize, SockError> {
+        let sk = self.sock(s)?;
+        if !sk.rx.state.is_in(CAN_QUEUE) {
+            return Ok(0);
+        }
+        Ok(sk.rings.as_mut().map_or(0, |r| r.snd_in.free() as usize))
+    }
+
+    /// Octets that can be read now (SIOCINQ).
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn recv_len(&mut self, s: SockId) -> Result<usize, SockError> {
+        Ok(self.sock(s)?.rings.as_mut().map_or(0, |r| r.rcv_out.len() as usize))
+    }
+
+    /// Octets that the peer has not acknowledged (SIOCOUTQ).
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn send_queued(&mut self, s: SockId) -> Result<usize, SockError> {
+        Ok(self.sock(s)?.unacked_and_queued() as usize)
+    }
+}

@@ -1,0 +1,258 @@
+//! MIB counters, with the names of `/proc/net/snmp` and `/proc/net/netstat` (a prefix tells the table, as
+//! `nstat` prints them). Declared once, here.
+
+macro_rules! mib {
+    ($($(#[doc = $doc:literal])* $name:ident)*) => {
+        /// A MIB counter; the variant's name is the counter's name.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u16)]
+        pub enum Counter { $($(#[doc = $doc])* $name,)* }
+
+        impl Counter {
+            /// All counters, in the order of their declaration.
+            pub const ALL: &[Counter] = &[$(Counter::$name,)*];
+
+            /// The counter's name as `nstat` prints it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$name => stringify!($name),)* }
+            }
+
+            /// What is counted, in one line.
+            pub const fn text(self) -> &'static str {
+                match self { $(Counter::$name => concat!($($doc),*),)* }
+            }
+        }
+    };
+}
+
+mib! {
+    /// IPv4 packets received, errors included
+    IpInReceives
+    /// IPv4 packets dropped for header errors
+    IpInHdrErrors
+    /// IPv4 packets dropped because the destination is not ours
+    IpInAddrErrors
+    /// IPv4 packets of a protocol that nobody handles
+    IpInUnknownProtos
+    /// IPv4 packets handed to a transport protocol
+    IpInDelivers
+    /// IPv4 packets that the transports asked to be sent
+    IpOutRequests
+    /// IPv4 packets dropped on output (queues full)
+    IpOutDiscards
+    /// IPv4 packets dropped for want of a route
+    IpOutNoRoutes
+    /// ICMP messages received
+    IcmpInMsgs
+    /// ICMP messages received with errors
+    IcmpInErrors
+    /// ICMP messages received with a bad checksum
+    IcmpInCsumErrors
+    /// ICMP destination unreachable received
+    IcmpInDestUnreachs
+    /// ICMP time exceeded received
+    IcmpInTimeExcds
+    /// ICMP echo requests received
+    IcmpInEchos
+    /// ICMP echo replies received
+    IcmpInEchoReps
+    /// ICMP messages sent
+    IcmpOutMsgs
+    /// ICMP messages not sent because of the global rate limit
+    IcmpOutRateLimitGlobal
+    /// ICMP messages not sent because of the limit per destination
+    IcmpOutRateLimitHost
+    /// ICMP destination unreachable sent
+    IcmpOutDestUnreachs
+    /// ICMP echo replies sent
+    IcmpOutEchoReps
+    /// Connections opened by connect
+    TcpActiveOpens
+    /// Connections accepted from SYN-RECEIVED
+    TcpPassiveOpens
+    /// Connection attempts that failed
+    TcpAttemptFails
+    /// Established connections that were reset
+    TcpEstabResets
+    /// Connections now in ESTABLISHED or CLOSE_WAIT
+    TcpCurrEstab
+    /// Segments received, errors included
+    TcpInSegs
+    /// Segments sent, retransmissions excluded
+    TcpOutSegs
+    /// Segments retransmitted
+    TcpRetransSegs
+    /// Segments received with errors
+    TcpInErrs
+    /// Segments sent with RST
+    TcpOutRsts
+    /// Segments received with a bad checksum
+    TcpInCsumErrors
+    /// Datagrams received for a port without a socket
+    UdpNoPorts
+    /// Datagrams received with errors
+    UdpInErrors
+    /// Datagrams received with a bad checksum
+    UdpInCsumErrors
+    /// Embryonic connections reset by a segment in SYN-RECEIVED
+    TcpExtEmbryonicRsts
+    /// Segments dropped from the out-of-order ranges for want of memory
+    TcpExtOfoPruned
+    /// Segments dropped by PAWS in an established connection
+    TcpExtPAWSEstab
+    /// ICMP errors that arrived for a sequence number out of the window
+    TcpExtOutOfWindowIcmps
+    /// Sockets that left TIME_WAIT by their timer
+    TcpExtTW
+    /// TIME_WAIT sockets reused by a new connection
+    TcpExtTWRecycled
+    /// Delayed ACKs sent
+    TcpExtDelayedACKs
+    /// Times that quick ACK mode was entered by a duplicate
+    TcpExtDelayedACKLost
+    /// Connections dropped because the accept queue was full
+    TcpExtListenOverflows
+    /// SYNs and handshake ACKs dropped by a listener
+    TcpExtListenDrops
+    /// Data segments taken by the header-prediction fast path
+    TcpExtTCPHPHits
+    /// Pure ACKs taken by the slow path
+    TcpExtTCPPureAcks
+    /// Pure ACKs taken by the header-prediction fast path
+    TcpExtTCPHPAcks
+    /// Fast recoveries entered without SACK
+    TcpExtTCPRenoRecovery
+    /// Fast recoveries entered with SACK
+    TcpExtTCPSackRecovery
+    /// Times that the peer renounced data it had selectively acknowledged
+    TcpExtTCPSACKReneging
+    /// Retransmissions found lost
+    TcpExtTCPLostRetransmit
+    /// Segments retransmitted in fast recovery
+    TcpExtTCPFastRetrans
+    /// Segments retransmitted in slow start after a timeout
+    TcpExtTCPSlowStartRetrans
+    /// Retransmission timeouts
+    TcpExtTCPTimeouts
+    /// Tail loss probes sent
+    TcpExtTCPLossProbes
+    /// Tail losses that a probe repaired
+    TcpExtTCPLossProbeRecovery
+    /// DSACKs sent for old data
+    TcpExtTCPDSACKOldSent
+    /// DSACKs sent for out-of-order data
+    TcpExtTCPDSACKOfoSent
+    /// DSACKs received
+    TcpExtTCPDSACKRecv
+    /// Connections reset because data came after close
+    TcpExtTCPAbortOnData
+    /// Connections reset because of close with unread data
+    TcpExtTCPAbortOnClose
+    /// Connections reset for want of memory
+    TcpExtTCPAbortOnMemory
+    /// Connections given up after too many timeouts
+    TcpExtTCPAbortOnTimeout
+    /// Connections reset by linger
+    TcpExtTCPAbortOnLinger
+    /// Segments that a socket refused for want of memory
+    TcpExtTCPRcvQDrop
+    /// SYNs dropped because the request queue was full
+    TcpExtTCPReqQFullDrop
+    /// Segments merged by GRO into the one before
+    TcpExtTCPRcvCoalesce
+    /// Out-of-order segments stored
+    TcpExtTCPOFOQueue
+    /// Out-of-order segments dropped
+    TcpExtTCPOFODrop
+    /// Out-of-order segments that brought nothing new
+    TcpExtTCPOFOMerge
+    /// Challenge ACKs sent
+    TcpExtTCPChallengeACK
+    /// Challenge ACKs sent for a SYN
+    TcpExtTCPSYNChallenge
+    /// SYN-ACKs retransmitted, and SYNs
+    TcpExtTCPSynRetrans
+    /// Bytes received in order and kept
+    TcpExtTCPOrigDataSent
+    /// Windows that went to zero
+    TcpExtTCPToZeroWindowAdv
+    /// Windows that opened again
+    TcpExtTCPFromZeroWindowAdv
+    /// Zero windows advertised
+    TcpExtTCPWantZeroWindowAdv
+    /// Duplicate ACKs suppressed by the rate limit in SYN-RECEIVED
+    TcpExtTCPACKSkippedSynRecv
+    /// Duplicate ACKs suppressed by the rate limit, PAWS
+    TcpExtTCPACKSkippedPAWS
+    /// Duplicate ACKs suppressed by the rate limit, sequence
+    TcpExtTCPACKSkippedSeq
+    /// Duplicate ACKs suppressed by the rate limit, challenge
+    TcpExtTCPACKSkippedChallenge
+    /// Window probes sent
+    TcpExtTCPWinProbe
+    /// Keepalive probes sent
+    TcpExtTCPKeepAlive
+    /// Data segments whose checksum the device had verified
+    MillraceCsumByDevice
+    /// Stale socket ids that were presented
+    MillraceStaleIds
+    /// Control segments dropped because their queue was full
+    MillraceCtlQueueFull
+    /// Bytes lent to in-loop services straight from a frame
+    MillraceLentBytes
+    /// Received bytes copied into a ring
+    MillraceRingBytes
+    /// Timer budget exhausted in one tick
+    MillraceTickBudget
+    /// TIME_WAIT sockets closed early because the table was full
+    MillraceTimeWaitOverflow
+    /// Path MTU lowered by ICMP
+    MillracePmtuLowered
+}
+
+/// The counters of one shard.
+#[derive(Clone)]
+pub struct Mib {
+    values: [u64; Counter::ALL.len()],
+}
+
+impl Default for Mib {
+    fn default() -> Self {
+        Self { values: [0; Counter::ALL.len()] }
+    }
+}
+
+impl Mib {
+    /// Adds one.
+    #[inline]
+    pub(crate) fn inc(&mut self, counter: Counter) {
+        self.values[counter as usize] += 1;
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub(crate) fn add(&mut self, counter: Counter, n: u64) {
+        self.values[counter as usize] += n;
+    }
+
+    /// Takes one from a gauge.
+    pub(crate) fn dec(&mut self, counter: Counter) {
+        let value = &mut self.values[counter as usize];
+        *value = value.saturating_sub(1);
+    }
+
+    /// The value of a counter.
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+
+    /// The value of the counter with this name (`TcpExtTCPHPHits`).
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// All counters with their names, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Counter::ALL.iter().map(|c| (c.name(), self.value(*c)))
+    }
+}

@@ -1,0 +1,225 @@
+//! The registry of settings, with Linux's names, defaults and units (`Documentation/networking/ip-sysctl`).
+
+use thiserror::Error;
+
+/// Why a setting was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SysctlError {
+    /// No setting has this name.
+    #[error("unknown sysctl `{0}`; `millrace serve --help` says where the names are listed")]
+    Unknown(String),
+    /// The value does not parse or lies outside the range.
+    #[error("sysctl {name}: `{value}` is not valid; give {expected}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+}
+
+macro_rules! sysctls {
+    ($($(#[doc = $doc:literal])* $name:ident: $ty:ty = $default:expr, $min:expr, $max:expr;)*) => {
+        /// All settings of a stack; fields carry Linux's names.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Sysctl { $($(#[doc = $doc])* pub $name: $ty,)* }
+
+        impl Default for Sysctl {
+            fn default() -> Self { Self { $($name: $default,)* } }
+        }
+
+        impl Sysctl {
+            /// The names of all settings, without the `net.ipv4.` prefix.
+            pub fn names() -> &'static [&'static str] { &[$(stringify!($name),)*] }
+
+            /// The value as `/proc/sys` prints it; `None` for an unknown name.
+            pub fn get(&self, name: &str) -> Option<String> {
+                match short(name) { $(stringify!($name) => Some(Value::print(&self.$name)),)* _ => None }
+            }
+
+            /// Sets one value; `name` with or without its `net.ipv4.` or `net.core.` prefix.
+            ///
+            /// # Errors
+            /// An unknown name, or a value that does not parse or is out of range.
+            pub fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
+                match short(name) {
+                    $(stringify!($name) => {
+                        self.$name = <$ty as Value>::read(value, $min, $max).ok_or_else(|| SysctlError::Value {
+                            name: stringify!($name),
+                            value: value.to_owned(),
+                            expected: <$ty as Value>::expected($min, $max),
+                        })?;
+                        Ok(())
+                    })*
+                    _ => Err(SysctlError::Unknown(name.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+/// `net.ipv4.tcp_sack`, `net/ipv4/tcp_sack` and `tcp_sack` are the same setting.
+fn short(name: &str) -> &str {
+    name.rsplit(['.', '/']).next().unwrap_or(name)
+}
+
+/// How a value is written in `/proc/sys`.
+trait Value: Sized {
+    fn read(text: &str, min: u32, max: u32) -> Option<Self>;
+    fn print(&self) -> String;
+    fn expected(min: u32, max: u32) -> String;
+}
+
+impl Value for u32 {
+    fn read(text: &str, min: u32, max: u32) -> Option<Self> {
+        text.trim().parse().ok().filter(|v| (min..=max).contains(v))
+    }
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn expected(min: u32, max: u32) -> String {
+        format!("a number from {min} to {max}")
+    }
+}
+
+impl Value for bool {
+    fn read(text: &str, _: u32, _: u32) -> Option<Self> {
+        match text.trim() {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        }
+    }
+    fn print(&self) -> String {
+        u8::from(*self).to_string()
+    }
+    fn expected(_: u32, _: u32) -> String {
+        "0 or 1".to_owned()
+    }
+}
+
+impl<const N: usize> Value for [u32; N] {
+    fn read(text: &str, min: u32, max: u32) -> Option<Self> {
+        let mut out = [0; N];
+        let mut words = text.split_whitespace();
+        for slot in &mut out {
+            *slot = u32::read(words.next()?, min, max)?;
+        }
+        (words.next().is_none() && out.is_sorted()).then_some(out)
+    }
+    fn print(&self) -> String {
+        self.map(|v| v.to_string()).join("\t")
+    }
+    fn expected(min: u32, max: u32) -> String {
+        format!("{N} numbers from {min} to {max} in rising order, separated by blanks")
+    }
+}
+
+sysctls! {
+    /// Upper limit of a listener's backlog.
+    somaxconn: u32 = 4096, 0, 65535;
+    /// Handshakes in progress per listener.
+    tcp_max_syn_backlog: u32 = 1024, 1, 1 << 24;
+    /// Reset connections that overflow the accept queue instead of dropping the handshake's last ACK.
+    tcp_abort_on_overflow: bool = false, 0, 1;
+    /// Retransmissions of a SYN before connect fails.
+    tcp_syn_retries: u32 = 6, 1, 127;
+    /// Retransmissions of a SYN-ACK before the request is dropped.
+    tcp_synack_retries: u32 = 5, 0, 255;
+    /// Offer and accept timestamps (RFC 7323).
+    tcp_timestamps: u32 = 1, 0, 2;
+    /// Offer and accept window scaling (RFC 7323).
+    tcp_window_scaling: bool = true, 0, 1;
+    /// Offer and accept selective acknowledgements (RFC 2018).
+    tcp_sack: bool = true, 0, 1;
+    /// Send duplicate SACKs (RFC 2883).
+    tcp_dsack: bool = true, 0, 1;
+    /// Receive buffer, bytes: least, initial, most. Half of it is window, as with Linux's overhead accounting.
+    tcp_rmem: [u32; 3] = [4096, 131_072, 6_291_456], 1, i32::MAX as u32;
+    /// Send buffer, bytes: least, initial, most.
+    tcp_wmem: [u32; 3] = [4096, 16_384, 4_194_304], 1, i32::MAX as u32;
+    /// Adapt the receive buffer to the rate at which the application reads.
+    tcp_moderate_rcvbuf: bool = true, 0, 1;
+    /// Retransmissions after which the route is doubted (R1).
+    tcp_retries1: u32 = 3, 0, 255;
+    /// Retransmissions after which the connection is given up (R2), as a time with exponential back-off.
+    tcp_retries2: u32 = 15, 0, 255;
+    /// Retries of a connection that has no owner any more; 0 means 8.
+    tcp_orphan_retries: u32 = 0, 0, 255;
+    /// Most connections without an owner.
+    tcp_max_orphans: u32 = 131_072, 0, 1 << 30;
+    /// Most TIME_WAIT sockets.
+    tcp_max_tw_buckets: u32 = 131_072, 0, 1 << 30;
+    /// Reuse of TIME_WAIT tuples by connect: 0 never, 1 always, 2 only loopback; timestamps required.
+    tcp_tw_reuse: u32 = 2, 0, 2;
+    /// Ignore RST in TIME_WAIT (RFC 1337).
+    tcp_rfc1337: bool = false, 0, 1;
+    /// Seconds that an orphan stays in FIN_WAIT2.
+    tcp_fin_timeout: u32 = 60, 1, 86_400;
+    /// Seconds of idleness before the first keepalive probe.
+    tcp_keepalive_time: u32 = 7200, 1, 32_767;
+    /// Seconds between keepalive probes.
+    tcp_keepalive_intvl: u32 = 75, 1, 32_767;
+    /// Unanswered keepalive probes before the connection is dropped.
+    tcp_keepalive_probes: u32 = 9, 1, 127;
+    /// Sequence reordering, in segments, that is not yet loss.
+    tcp_reordering: u32 = 3, 1, 127;
+    /// Tail loss probes: 0 off, 3 and 4 on.
+    tcp_early_retrans: u32 = 3, 0, 4;
+    /// Loss detection: bit 0 RACK.
+    tcp_recovery: u32 = 1, 0, 7;
+    /// Least time between duplicate ACKs sent in answer to invalid segments, ms.
+    tcp_invalid_ratelimit: u32 = 500, 0, i32::MAX as u32;
+    /// Most challenge ACKs per second of the whole stack; the default is no limit, so that it cannot be a side channel.
+    tcp_challenge_ack_limit: u32 = i32::MAX as u32, 0, i32::MAX as u32;
+    /// Most segments per burst of one flow before the next flow has its turn.
+    tcp_limit_output_segs: u32 = 44, 1, 1024;
+    /// Restart from the initial window after an idle time of one RTO.
+    tcp_slow_start_after_idle: bool = true, 0, 1;
+    /// Least advertised MSS when the route has a small MTU.
+    tcp_min_snd_mss: u32 = 48, 48, 65_535;
+    /// Least RTO, microseconds.
+    tcp_rto_min_us: u32 = 200_000, 1, i32::MAX as u32;
+    /// Largest RTO, milliseconds.
+    tcp_rto_max_ms: u32 = 120_000, 1000, 120_000;
+    /// Ports that connect chooses from.
+    ip_local_port_range: [u32; 2] = [32_768, 60_999], 1, 65_535;
+    /// First port that needs no privilege.
+    ip_unprivileged_port_start: u32 = 0, 0, 65_535;
+    /// Initial TTL.
+    ip_default_ttl: u32 = 64, 1, 255;
+    /// Least path MTU that an ICMP message can cause.
+    min_pmtu: u32 = 552, 68, 65_535;
+    /// Seconds that a learnt path MTU lasts.
+    mtu_expires: u32 = 600, 1, 86_400;
+    /// Largest skb-less default: most bytes SO_RCVBUF may ask for.
+    rmem_max: u32 = 4_194_304, 2304, i32::MAX as u32;
+    /// Most bytes SO_SNDBUF may ask for.
+    wmem_max: u32 = 4_194_304, 4608, i32::MAX as u32;
+    /// Ignore all echo requests.
+    icmp_echo_ignore_all: bool = false, 0, 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_and_without_prefix() {
+        let mut s = Sysctl::default();
+        s.set("net.ipv4.tcp_sack", "0").unwrap();
+        assert!(!s.tcp_sack);
+        s.set("net/ipv4/tcp_rmem", "4096 65536 131072").unwrap();
+        assert_eq!(s.get("tcp_rmem").unwrap(), "4096\t65536\t131072");
+        assert!(matches!(s.set("tcp_nonsense", "1"), Err(SysctlError::Unknown(_))));
+        for (name, bad) in [("tcp_sack", "2"), ("tcp_rmem", "9 1 1"), ("tcp_rmem", "1 2"), ("tcp_retries2", "-1")] {
+            assert!(matches!(s.set(name, bad), Err(SysctlError::Value { .. })), "{name}={bad}");
+        }
+        for name in Sysctl::names() {
+            let value = s.get(name).unwrap();
+            assert!(s.set(name, &value).is_ok(), "{name} refuses its own default {value}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Active open, and what both sides learn from the other's SYN (Linux `tcp_connect`, `tcp_finish_connect`).
+
+use crate::core::Ctx;
+use crate::sock::readiness::Readiness;
+use crate::stats::Counter;
+use crate::tcp::input::fast;
+use crate::tcp::output::{self, window};
+use crate::tcp::segment::Segment;
+use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::sock::{Rings, TcpSock};
+use crate::tcp::state::{TcpState, set_state};
+use crate::tcp::{MSS_DEFAULT, isn, mem, timer};
+use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::options::TcpOptions;
+
+/// The tuple and route are set: choose numbers and windows, and let the SYN go out.
+pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let tuple = sk.tuple();
+    let iss = isn::initial(ctx, &tuple);
+    sk.rx.ts_offset = isn::ts_offset(ctx, &tuple);
+    sk.rings = Some(Rings::new(sk.cold.opts.rcvbuf, sk.cold.opts.sndbuf));
+    sk.warm.rcvbuf = sk.cold.opts.rcvbuf;
+    sk.warm.advmss = output::advmss(sk);
+    sk.warm.mss_clamp = sk.warm.advmss;
+    let initial = window::initial(sk.warm.rcvbuf, sk.warm.advmss, &ctx.sysctl, sk.cold.opts.rcvbuf_locked);
+    sk.rx.rcv_wnd = initial.wnd;
+    sk.rx.rcv_ssthresh = initial.wnd;
+    sk.rx.rcv_wscale = initial.wscale;
+    set_numbers(sk, iss);
+    output::sync_mss(sk, ctx);
+    set_state(sk, ctx, TcpState::SynSent);
+    ctx.mib.inc(Counter::TcpActiveOpens);
+    sk.tx.want.set(Want::SYN);
+}
+
+/// Everything on the send side begins at the initial sequence number.
+pub(crate) fn set_numbers(sk: &mut TcpSock, iss: SeqNum) {
+    sk.warm.iss = iss;
+    sk.tx.snd_una = iss;
+    sk.tx.snd_nxt = iss;
+    sk.tx.snd_sml = iss;
+    sk.tx.pushed_seq = iss;
+    sk.tx.write_seq = iss + 1;
+    sk.warm.timers.rtt_seq = iss;
+}
+
+/// Takes over what the peer's SYN says: numbers, options, window.
+pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &TcpOptions) {
+    sk.warm.irs = seg.seq;
+    sk.rx.rcv_nxt = seg.seq + 1;
+    sk.rx.rcv_wup = sk.rx.rcv_nxt;
+    sk.tx.snd_wl1 = seg.seq;
+    sk.tx.snd_wnd = u32::from(seg.window);
+    sk.tx.max_window = sk.tx.snd_wnd;
+    if let Some(ts) = options.timestamps.filter(|_| ctx.sysctl.tcp_timestamps != 0) {
+        sk.rx.features.set(Features::TIMESTAMPS);
+        sk.rx.ts_recent = ts.val;
+        sk.rx.ts_recent_stamp = ctx.seconds();
+    }
+    if options.sack_permitted && ctx.sysctl.tcp_sack {
+        sk.rx.features.set(Features::SACK);
+    }
+    match options.wscale.filter(|_| ctx.sysctl.tcp_window_scaling) {
+        Some(shift) => {
+            sk.rx.features.set(Features::WSCALE);
+            // RFC 7323 §2.3: more than 14 is an error that counts as 14.
+            sk.rx.snd_wscale = shift.min(14);
+        }
+        None => {
+            sk.rx.snd_wscale = 0;
+            sk.rx.rcv_wscale = 0;
+            sk.rx.rcv_wnd = sk.rx.rcv_wnd.min(u32::from(u16::MAX));
+        }
+    }
+    sk.warm.mss_clamp = options.mss.unwrap_or(MSS_DEFAULT).min(sk.cold.opts.user_mss.unwrap_or(u16::MAX));
+    output::sync_mss(sk, ctx);
+    init_rcv_mss(sk);
+}
+
+/// First guess at the peer's segment size (Linux `tcp_initialize_rcv_mss`).
+pub(crate) fn init_rcv_mss(sk: &mut TcpSock) {
+    let half = (sk.rx.rcv_wnd / 2).min(u32::from(u16::MAX)) as u16;
+    sk.rx.rcv_mss = sk.warm.advmss.min(sk.tx.mss_cache).min(half).clamp(88, MSS_DEFAULT);
+}
+
+/// Our SYN is acknowledged (Linux `tcp_finish_connect`, and the SYN_RECV part of `tcp_rcv_state_process`).
+pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
+    set_state(sk, ctx, TcpState::Established);
+    if sk.warm.recovery.retransmits > 1 {
+        // RFC 6928 §2: a SYN lost more than once says that the path is full.
+        sk.tx.snd_cwnd = 1;
+    }
+    sk.tx.snd_ssthresh = crate::tcp::sock::hot::INFINITE_SSTHRESH;
+    sk.warm.recovery = Default::default();
+    sk.tx.lsndtime = ctx.now.as_millis() as u32;
+    sk.warm.drs = mem::Drs { copied: 0, since: ctx.now, space: sk.rx.rcv_wnd };
+    sk.note(Readiness::OUT);
+    fast::check(sk);
+    timer::arm_keepalive(sk, ctx);
+    if sk.tx.fin_queued {
+        set_state(sk, ctx, TcpState::FinWait1);
+    }
+}
+
+/// Simultaneous open: our SYN goes out again, with an ACK.
+pub(crate) fn send_syn_ack(sk: &mut TcpSock, ctx: &mut Ctx) {
+    debug_assert!(sk.rx.state == TcpState::SynRecv);
+    if sk.records.is_empty() {
+        sk.tx.want.set(Want::SYN);
+    } else {
+        sk.records.mark_lost(0);
+        sk.tx.want.set(Want::RTX_HEAD);
+    }
+    timer::rearm_rto(sk, ctx);
+}

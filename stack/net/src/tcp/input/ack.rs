@@ -1,0 +1,211 @@
+//! The ACK field (RFC 9293 §3.10.7.4 fifth; Linux `tcp_ack`): window, scoreboard, RTT, recovery, congestion window.
+
+use crate::core::Ctx;
+use crate::drop::DropReason;
+use crate::sock::readiness::Readiness;
+use crate::stats::Counter;
+use crate::tcp::cong;
+use crate::tcp::input::{fast, validate};
+use crate::tcp::recovery::machine::{self, AckFacts, CaState};
+use crate::tcp::recovery::rack::{self, Retransmitted};
+use crate::tcp::recovery::records::Cleaned;
+use crate::tcp::recovery::scoreboard;
+use crate::tcp::segment::Segment;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Features;
+use crate::tcp::timer;
+use core::time::Duration;
+use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::TcpFlags;
+use millrace_wire::tcp::options::TcpOptions;
+use millrace_wire::time::Instant;
+
+/// What the ACK field is worth.
+#[must_use]
+pub(crate) enum Verdict {
+    /// It acknowledges what is in the network, or nothing new.
+    Acceptable,
+    /// Older than what is known; its data may still be good.
+    Old,
+    /// The segment is refused.
+    Invalid(DropReason),
+}
+
+/// The slow path.
+pub(crate) fn process(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &TcpOptions) -> Verdict {
+    let (una, ack) = (sk.tx.snd_una, seg.ack);
+    if ack.before(una) {
+        // RFC 5961 §5.2: far too old is a blind injection.
+        if ack.before(una - sk.tx.max_window) {
+            validate::challenge(sk, ctx);
+            return Verdict::Invalid(DropReason::TcpOldAck);
+        }
+        // Its SACK blocks still tell something.
+        if !options.sack.is_empty() {
+            let mut facts = AckFacts::default();
+            apply_sack(sk, ctx, options, ack, &mut facts);
+            machine::fast_retransmit_alert(sk, ctx, &facts);
+        }
+        return Verdict::Old;
+    }
+    if ack.after(sk.tx.snd_nxt) {
+        validate::challenge(sk, ctx);
+        return Verdict::Invalid(DropReason::TcpAckUnsent);
+    }
+    if seg.len == 0 {
+        ctx.mib.inc(Counter::TcpExtTCPPureAcks);
+    }
+    let window = update_window(sk, seg);
+    let mut facts = AckFacts {
+        ecr: options.timestamps.map(|ts| ts.ecr).filter(|_| sk.rx.features.has(Features::TIMESTAMPS)),
+        ..AckFacts::default()
+    };
+    facts.duplicate = seg.len == 0
+        && ack == una
+        && window == Window::Same
+        && !seg.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)
+        && !sk.records.is_empty();
+    let sacked_at = apply_sack(sk, ctx, options, ack, &mut facts);
+    if ack.after(una) {
+        advance_una(sk, ctx, ack, sacked_at, &mut facts);
+    } else if let Some(sent) = sacked_at {
+        take_rtt(sk, ctx, ctx.now.since(sent));
+    }
+    timer::heard(sk, ctx);
+    after_ack(sk, ctx, &facts);
+    Verdict::Acceptable
+}
+
+/// The fast path's ACK: the window stands, there is no SACK, and the number lies in `(snd_una, snd_nxt]`.
+pub(crate) fn process_fast(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
+    let mut facts = AckFacts {
+        ecr: seg.ts.map(|ts| ts.ecr),
+        ..AckFacts::default()
+    };
+    sk.tx.snd_wl1 = seg.seq;
+    advance_una(sk, ctx, seg.ack, None, &mut facts);
+    timer::heard(sk, ctx);
+    after_ack(sk, ctx, &facts);
+}
+
+fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
+    let unusual = facts.duplicate || sk.warm.recovery.state != CaState::Open || sk.records.sacked() > 0;
+    let changed = facts.una_advanced || facts.delivered > 0;
+    if unusual || sk.warm.recovery.tlp_high_seq.is_some() {
+        machine::fast_retransmit_alert(sk, ctx, facts);
+    }
+    cong::on_ack(sk, facts);
+    if changed {
+        timer::set_xmit_timer(sk, ctx);
+    }
+    timer::ack_probe(sk, ctx);
+}
+
+/// Whether the ACK changed the send window.
+#[derive(PartialEq, Eq)]
+enum Window {
+    Same,
+    Updated,
+}
+
+/// RFC 9293 §3.10.7.4: a newer segment's window counts (Linux `tcp_ack_update_window`).
+fn update_window(sk: &mut TcpSock, seg: &Segment) -> Window {
+    let window = u32::from(seg.window) << if seg.has(TcpFlags::SYN) { 0 } else { sk.rx.snd_wscale };
+    let tx = &mut sk.tx;
+    let newer = seg.ack.after(tx.snd_una)
+        || seg.seq.after(tx.snd_wl1)
+        || seg.seq == tx.snd_wl1 && (window > tx.snd_wnd || window == 0);
+    if !newer {
+        return Window::Same;
+    }
+    tx.snd_wl1 = seg.seq;
+    if tx.snd_wnd == window {
+        return Window::Same;
+    }
+    tx.snd_wnd = window;
+    tx.max_window = tx.max_window.max(window);
+    fast::check(sk);
+    Window::Updated
+}
+
+fn apply_sack(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    options: &TcpOptions,
+    ack: SeqNum,
+    facts: &mut AckFacts,
+) -> Option<Instant> {
+    if options.sack.is_empty() || !sk.rx.features.has(Features::SACK) || sk.records.is_empty() && !is_dsack_only(options, ack) {
+        return None;
+    }
+    let sacked = scoreboard::tag(sk, ctx, options.sack.as_slice(), ack);
+    facts.dsack = sacked.dsack;
+    facts.delivered += sacked.segments;
+    facts.duplicate &= sacked.segments > 0;
+    sacked.first_sent
+}
+
+fn is_dsack_only(options: &TcpOptions, ack: SeqNum) -> bool {
+    options.sack.as_slice().first().is_some_and(|b| b.start.before(ack))
+}
+
+/// New data is acknowledged: records go, the ring gives room, RTT is sampled.
+fn advance_una(sk: &mut TcpSock, ctx: &mut Ctx, ack: SeqNum, sacked_at: Option<Instant>, facts: &mut AckFacts) {
+    facts.una_advanced = true;
+    release_ring(sk, ctx, ack);
+    sk.tx.snd_una = ack;
+    let cleaned = sk.records.acknowledge(ack);
+    facts.delivered += cleaned.newly_delivered;
+    sk.warm.recovery.rtx_hint = sk.warm.recovery.rtx_hint.saturating_sub(cleaned.segments);
+    sk.warm.recovery.retransmits = 0;
+    if sk.warm.recovery.state != CaState::Loss {
+        sk.warm.recovery.retrans_stamp = None;
+    }
+    if let Some((sent, end, retransmitted)) = cleaned.newest {
+        let copy = if retransmitted { Retransmitted::Yes } else { Retransmitted::No };
+        rack::delivered(sk, ctx.now, sent, end, copy);
+    }
+    sample_rtt(sk, ctx, &cleaned, sacked_at, facts);
+    if sk.warm.no_space {
+        sk.note(Readiness::OUT);
+    }
+    ctx.confirm_neighbour(sk);
+}
+
+/// Gives back the part of the send ring that the peer has.
+fn release_ring(sk: &mut TcpSock, ctx: &mut Ctx, ack: SeqNum) {
+    let end = ack.min(sk.tx.write_seq);
+    if !end.after(sk.ring_seq()) {
+        return;
+    }
+    let to = sk.send_pos(end);
+    if let Some(rings) = &mut sk.rings {
+        rings.snd_out.advance(to);
+        rings.snd_in.reclaim(&mut ctx.chunks);
+    }
+}
+
+/// One sample per ACK, by Karn's rule from what was sent once, else from the echoed timestamp (RFC 6298 §3).
+fn sample_rtt(sk: &mut TcpSock, ctx: &mut Ctx, cleaned: &Cleaned, sacked_at: Option<Instant>, facts: &AckFacts) {
+    let sample = if cleaned.retransmitted { None } else { cleaned.first_sent }.or(sacked_at);
+    let rtt = match (sample, facts.ecr) {
+        (Some(sent), _) => Some(ctx.now.since(sent)),
+        (None, Some(ecr)) if ecr != 0 && cleaned.segments > 0 => {
+            let delta = ctx.ts_now(sk.rx.ts_offset).wrapping_sub(ecr);
+            (delta < 1 << 20).then(|| Duration::from_millis(u64::from(delta.max(1))))
+        }
+        _ => None,
+    };
+    if let Some(rtt) = rtt {
+        take_rtt(sk, ctx, rtt);
+    }
+}
+
+fn take_rtt(sk: &mut TcpSock, ctx: &Ctx, rtt: Duration) {
+    sk.warm.rtt.sample(ctx.now, rtt, ctx.sysctl.tcp_rto_min_us);
+    if sk.tx.snd_una.after(sk.warm.timers.rtt_seq) {
+        sk.warm.timers.rtt_seq = sk.tx.snd_nxt;
+        sk.warm.rtt.end_round(ctx.sysctl.tcp_rto_min_us);
+    }
+    sk.warm.timers.backoff = 0;
+}

@@ -1,0 +1,155 @@
+//! When to acknowledge (Linux `__tcp_ack_snd_check`, `tcp_event_data_recv`): delayed, every second segment, quick.
+
+use crate::core::Ctx;
+use crate::tcp::mem;
+use crate::tcp::output::window;
+use crate::tcp::segment::Segment;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::{AckState, Want};
+use crate::tcp::timer;
+use core::time::Duration;
+use millrace_wire::tcp::TcpFlags;
+
+/// Shortest delayed-ACK interval, ms (Linux `TCP_ATO_MIN`, `TCP_DELACK_MIN`).
+pub(crate) const ATO_MIN: u16 = 40;
+/// Longest, ms (`TCP_DELACK_MAX`).
+const DELACK_MAX: u32 = 200;
+/// Most quick ACKs in a row (`TCP_MAX_QUICKACKS`).
+const MAX_QUICKACKS: u8 = 16;
+/// Data of at least this length lets the window grow (Linux).
+const GROW_LEN: u32 = 128;
+
+/// In-order data came: adapt the delayed-ACK interval to its rhythm.
+pub(crate) fn event_data_recv(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
+    let now = ctx.now.as_millis() as u32;
+    measure_rcv_mss(sk, seg);
+    let rto = sk.warm.rtt.rto().as_millis().min(u128::from(u16::MAX)) as u16;
+    let rx = &mut sk.rx;
+    rx.ack.set(AckState::SCHED);
+    if rx.ato == 0 {
+        increase_quickack(sk, MAX_QUICKACKS);
+        sk.rx.ato = ATO_MIN;
+    } else {
+        let gap = now.wrapping_sub(rx.lrcvtime);
+        if gap <= u32::from(ATO_MIN) / 2 {
+            rx.ato = rx.ato / 2 + ATO_MIN / 2;
+        } else if gap < u32::from(rx.ato) {
+            rx.ato = (rx.ato / 2 + gap as u16).min(rto);
+        } else if gap > u32::from(rto) {
+            // The sender was idle for long: it may be in slow start again.
+            increase_quickack(sk, MAX_QUICKACKS);
+        }
+    }
+    sk.rx.lrcvtime = now;
+    if seg.len >= GROW_LEN {
+        mem::grow_window(sk, seg.len);
+    }
+}
+
+/// Data came out of order: the ACK is at once.
+pub(crate) fn event_data_recv_ofo(sk: &mut TcpSock) {
+    sk.rx.ack.set(AckState::SCHED);
+}
+
+/// Estimates the peer's segment size (Linux `tcp_measure_rcv_mss`).
+fn measure_rcv_mss(sk: &mut TcpSock, seg: &Segment) {
+    let len = (seg.len / u32::from(seg.segs.max(1))).min(u32::from(u16::MAX)) as u16;
+    if len >= sk.rx.rcv_mss {
+        sk.rx.rcv_mss = len.min(sk.warm.advmss);
+    } else if seg.has(TcpFlags::PSH) {
+        if sk.rx.ack.has(AckState::PUSHED) {
+            sk.rx.ack.set(AckState::PUSHED2);
+        }
+        sk.rx.ack.set(AckState::PUSHED);
+    }
+}
+
+fn increase_quickack(sk: &mut TcpSock, max: u8) {
+    let segments = sk.rx.rcv_wnd / (2 * u32::from(sk.rx.rcv_mss).max(1));
+    let quick = segments.clamp(2, u32::from(max)) as u8;
+    sk.rx.quick = sk.rx.quick.max(quick);
+}
+
+/// Something is wrong: acknowledge at once for a while (Linux `tcp_enter_quickack_mode`).
+pub(crate) fn enter_quickack(sk: &mut TcpSock) {
+    increase_quickack(sk, MAX_QUICKACKS);
+    sk.rx.pingpong = 0;
+    sk.rx.ato = ATO_MIN;
+}
+
+fn in_quickack(sk: &TcpSock) -> bool {
+    sk.cold.quickack == Some(true) || sk.rx.quick > 0 && sk.rx.pingpong == 0
+}
+
+/// Decides about the ACK for what the segment brought.
+pub(crate) fn ack_snd_check(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if !sk.rx.ack.has(AckState::SCHED) {
+        return;
+    }
+    let second = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss)
+        && window::candidate(sk) >= sk.rx.rcv_wnd;
+    if second || in_quickack(sk) || sk.rx.ack.has(AckState::NOW) || !sk.warm.ofo.is_empty() {
+        sk.tx.want.set(Want::ACK);
+    } else {
+        delay(sk, ctx);
+    }
+}
+
+/// Arms the delayed-ACK timer (Linux `tcp_send_delayed_ack`).
+fn delay(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let mut ato = u32::from(sk.rx.ato);
+    if ato > u32::from(ATO_MIN) {
+        let interactive = sk.rx.pingpong > 0 || sk.rx.ack.has(AckState::PUSHED);
+        let mut max = if interactive { DELACK_MAX } else { 500 };
+        if sk.warm.rtt.has_sample() {
+            max = max.min((sk.warm.rtt.srtt().as_millis() as u32).max(u32::from(ATO_MIN)));
+        }
+        ato = ato.min(max);
+    }
+    let ato = Duration::from_millis(u64::from(ato.min(DELACK_MAX)));
+    let mut at = ctx.now + ato;
+    if let Some(set) = sk.warm.timers.ack {
+        if set <= ctx.now + ato / 4 {
+            sk.tx.want.set(Want::ACK);
+            return;
+        }
+        at = at.min(set);
+    }
+    sk.rx.ack.set(AckState::TIMER);
+    timer::arm_ack(sk, ctx, at);
+}
+
+/// The application took data: does the peer need to know (Linux `__tcp_cleanup_rbuf`)?
+pub(crate) fn cleanup_rbuf(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let mut now = false;
+    if sk.rx.ack.has(AckState::SCHED) {
+        let emptied = sk.unread() == 0;
+        let pushed = sk.rx.ack.has(AckState::PUSHED2) || sk.rx.ack.has(AckState::PUSHED) && sk.rx.pingpong == 0;
+        now = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss) || pushed && emptied;
+    }
+    if !now && !sk.rx.features.has(crate::tcp::sock::hot::Features::RCV_SHUTDOWN) {
+        // A window that at least doubles is worth telling.
+        let left = sk.rx.receive_window();
+        if 2 * left <= sk.warm.rcvbuf {
+            let new = window::candidate(sk);
+            now = new > 0 && new >= 2 * left;
+        }
+    }
+    if now {
+        sk.tx.want.set(Want::ACK);
+    }
+    mem::adjust_rcvbuf(sk, ctx);
+}
+
+/// A segment with the current ACK went out (Linux `tcp_event_ack_sent`).
+pub(crate) fn event_ack_sent(sk: &mut TcpSock) {
+    if sk.rx.quick > 0 {
+        sk.rx.quick -= 1;
+        if sk.rx.quick == 0 {
+            sk.rx.ato = ATO_MIN;
+        }
+    }
+    sk.rx.ack = AckState::default();
+    sk.warm.timers.ack = None;
+    sk.tx.want.clear(Want::ACK);
+}

@@ -1,0 +1,273 @@
+//! Arriving data: the five cases of `tcp_data_queue`, with out-of-order octets written to their final place in
+//! the receive ring.
+
+use crate::core::{Ctx, Lent};
+use crate::drop::DropReason;
+use crate::sock::readiness::Readiness;
+use crate::stats::Counter;
+use crate::tcp::conn::close;
+use crate::tcp::input::ofo::Added;
+use crate::tcp::input::{Fate, acking, fast, fin};
+use crate::tcp::output::ack as out_ack;
+use crate::tcp::segment::{Payload, Segment};
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::state::{CAN_RECEIVE, TcpState};
+use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::TcpFlags;
+
+/// Whether there is memory for what arrives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Memory {
+    /// Yes: it is reserved.
+    Reserved,
+    /// No.
+    None,
+}
+
+/// Sees to it that `len` octets at `rcv_nxt` can be stored, before anything moves.
+pub(crate) fn reserve(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
+    let lent = u64::from(sk.warm.lent);
+    let Some(rings) = &mut sk.rings else { return Memory::None };
+    let pos = rings.rcv_in.tail() + lent;
+    match rings.rcv_in.reserve(pos, len as usize, &mut ctx.chunks) {
+        Ok(()) => Memory::Reserved,
+        Err(_) => Memory::None,
+    }
+}
+
+/// Takes `len` octets from `skip` on, which are next in order and have memory reserved: lends them to the service
+/// when that is possible, else writes them into the ring. Moves `rcv_nxt`.
+pub(crate) fn append(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>, skip: u32, len: u32) {
+    let lend = sk.rx.features.has(Features::ATTACHED) && sk.warm.ofo.is_empty() && ring_is_empty(sk);
+    if lend {
+        for part in cut(payload, skip, len) {
+            ctx.lent.push(Lent { sock: sk.warm.id, part });
+        }
+        sk.warm.lent += len;
+    } else {
+        flush_lent(sk, ctx, payload);
+        let Some(rings) = &mut sk.rings else { return };
+        let tail = rings.rcv_in.tail();
+        for (at, bytes) in payload.slices(skip, len) {
+            // The memory was reserved before.
+            let _ = rings.rcv_in.write_at(tail + u64::from(at), bytes, &mut ctx.chunks);
+        }
+        rings.rcv_in.publish(tail + u64::from(len));
+        ctx.mib.add(Counter::MillraceRingBytes, u64::from(len));
+    }
+    sk.rx.rcv_nxt += len;
+    sk.note(Readiness::IN);
+}
+
+fn ring_is_empty(sk: &mut TcpSock) -> bool {
+    sk.rings.as_mut().is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
+}
+
+/// Something must go to the ring behind octets that are lent: those go there first.
+fn flush_lent(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>) {
+    if sk.warm.lent == 0 {
+        return;
+    }
+    let id = sk.warm.id;
+    let mine: arrayvec::ArrayVec<_, 64> = ctx.lent.iter().filter(|l| l.sock == id).map(|l| l.part).collect();
+    ctx.lent.retain(|l| l.sock != id);
+    let all = Payload { frames: payload.frames, parts: &mine };
+    let Some(rings) = &mut sk.rings else { return };
+    let tail = rings.rcv_in.tail();
+    for (at, bytes) in all.slices(0, sk.warm.lent) {
+        let _ = rings.rcv_in.write_at(tail + u64::from(at), bytes, &mut ctx.chunks);
+    }
+    rings.rcv_in.publish(tail + u64::from(sk.warm.lent));
+    ctx.mib.add(Counter::MillraceRingBytes, u64::from(sk.warm.lent));
+    sk.warm.lent = 0;
+}
+
+/// The parts of a payload, cut to `[skip, skip + len)`.
+fn cut<'a>(payload: &'a Payload<'_, '_>, skip: u32, len: u32) -> impl Iterator<Item = crate::tcp::segment::Part> + 'a {
+    let mut at = 0u32;
+    let end = skip + len;
+    payload.parts.iter().filter_map(move |p| {
+        let (start, stop) = (at, at + u32::from(p.len));
+        at = stop;
+        let (from, to) = (start.max(skip), stop.min(end));
+        (from < to).then(|| crate::tcp::segment::Part {
+            frame: p.frame,
+            offset: p.offset + (from - start) as u16,
+            len: (to - from) as u16,
+        })
+    })
+}
+
+/// The data and FIN of one acceptable segment.
+pub(crate) fn queue(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+    let has_fin = seg.has(TcpFlags::FIN);
+    if seg.len == 0 && !has_fin {
+        return Fate::Taken;
+    }
+    if !sk.rx.state.is_in(CAN_RECEIVE) {
+        // After the peer's FIN there is no more data; what comes is a retransmission of it.
+        sk.tx.want.set(Want::ACK);
+        return Fate::Dropped(DropReason::TcpClosed);
+    }
+    let (rcv_nxt, end) = (sk.rx.rcv_nxt, seg.end_seq());
+    let window_end = rcv_nxt + sk.rx.receive_window();
+    if end.at_or_before(rcv_nxt) {
+        return old(sk, ctx, seg);
+    }
+    let closed = sk.rx.features.has(Features::RCV_SHUTDOWN) && sk.rx.state != TcpState::Established;
+    if closed && (seg.seq + seg.len).after(rcv_nxt) {
+        // Nobody will ever read it (RFC 9293 SHLD-3).
+        ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
+        close::done(sk, ctx);
+        return Fate::Reset(DropReason::TcpClosed);
+    }
+    let beyond = if seg.len > 0 { seg.seq.at_or_after(window_end) } else { seg.seq.after(window_end) };
+    if beyond {
+        acking::enter_quickack(sk);
+        sk.tx.want.set(Want::ACK);
+        return Fate::Dropped(DropReason::TcpOutOfWindow);
+    }
+    if seg.seq.after(rcv_nxt) { out_of_order(sk, ctx, seg, payload) } else { in_order(sk, ctx, seg, payload) }
+}
+
+/// Case: everything was received before.
+fn old(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
+    ctx.mib.inc(Counter::TcpExtDelayedACKLost);
+    set_dsack(sk, ctx, seg.seq, seg.end_seq(), Counter::TcpExtTCPDSACKOldSent);
+    acking::enter_quickack(sk);
+    out_ack::send_record(sk, ctx);
+    Fate::Taken
+}
+
+fn set_dsack(sk: &mut TcpSock, ctx: &mut Ctx, start: SeqNum, end: SeqNum, counter: Counter) {
+    if sk.rx.features.has(Features::SACK) && ctx.sysctl.tcp_dsack {
+        ctx.mib.inc(counter);
+        sk.warm.ofo.set_dsack(start, end);
+    }
+}
+
+/// Cases: exactly next, or overlapping what was received; the part beyond the window is cut off.
+fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+    let rcv_nxt = sk.rx.rcv_nxt;
+    let skip = rcv_nxt.bytes_since(seg.seq).min(seg.len);
+    let window = sk.rx.receive_window();
+    let take = (seg.len - skip).min(window);
+    let fin = seg.has(TcpFlags::FIN) && skip + take == seg.len;
+    if take == 0 && !fin {
+        acking::enter_quickack(sk);
+        sk.tx.want.set(Want::ACK);
+        return Fate::Dropped(DropReason::TcpOutOfWindow);
+    }
+    if take > 0 && reserve(sk, ctx, take) == Memory::None {
+        ctx.mib.inc(Counter::TcpExtTCPRcvQDrop);
+        sk.tx.want.set(Want::ACK);
+        return Fate::Dropped(DropReason::NoMemory);
+    }
+    if skip > 0 {
+        set_dsack(sk, ctx, seg.seq, rcv_nxt, Counter::TcpExtTCPDSACKOldSent);
+        acking::enter_quickack(sk);
+    }
+    let had_ofo = !sk.warm.ofo.is_empty();
+    if take > 0 {
+        append(sk, ctx, payload, skip, take);
+        acking::event_data_recv(sk, ctx, seg);
+    }
+    if had_ofo {
+        drain(sk);
+        // RFC 5681 §4.2: an ACK at once when a gap fills.
+        sk.rx.ack.set(crate::tcp::sock::hot::AckState::NOW);
+    }
+    if fin && sk.rx.rcv_nxt == seg.end_seq() - 1 || sk.warm.ofo.fin_at(sk.rx.rcv_nxt) {
+        fin::received(sk, ctx);
+    }
+    if skip > 0 {
+        sk.tx.want.set(Want::ACK);
+    }
+    if sk.rx.state == TcpState::Established {
+        fast::check(sk);
+    }
+    Fate::Taken
+}
+
+/// What waited out of order and is next now becomes readable.
+fn drain(sk: &mut TcpSock) {
+    let to = sk.warm.ofo.advance(sk.rx.rcv_nxt);
+    let more = to.bytes_since(sk.rx.rcv_nxt);
+    if more > 0 {
+        if let Some(rings) = &mut sk.rings {
+            let tail = rings.rcv_in.tail();
+            rings.rcv_in.publish(tail + u64::from(more));
+        }
+        sk.rx.rcv_nxt = to;
+    }
+}
+
+/// Case: data after a hole, cut to the window.
+fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+    let rcv_nxt = sk.rx.rcv_nxt;
+    let room = (rcv_nxt + sk.rx.receive_window()).bytes_since(seg.seq);
+    let take = seg.len.min(room);
+    let (start, end) = (seg.seq, seg.seq + take);
+    let mut outcome = Fate::Taken;
+    flush_lent(sk, ctx, payload);
+    if take > 0 {
+        outcome = store(sk, ctx, payload, start, end);
+    }
+    if seg.has(TcpFlags::FIN) && take == seg.len && outcome == Fate::Taken {
+        sk.warm.ofo.set_fin(end);
+    }
+    sk.rx.predict = false;
+    acking::event_data_recv_ofo(sk);
+    out_ack::send_record(sk, ctx);
+    outcome
+}
+
+/// Writes what is new of `[start, end)` to its place; octets that are there stay (the first copy wins).
+fn store(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>, start: SeqNum, end: SeqNum) -> Fate {
+    let rcv_nxt = sk.rx.rcv_nxt;
+    let mut gaps = core::mem::take(&mut ctx.gaps);
+    sk.warm.ofo.gaps(start, end, &mut gaps);
+    let outcome = match sk.warm.ofo.len() {
+        n if n >= crate::tcp::input::ofo::MAX_RANGES && !gaps.is_empty() => Err(DropReason::TcpOfoLimit),
+        _ => write_gaps(sk, ctx, payload, rcv_nxt, start, &gaps).map_err(|_| DropReason::NoMemory),
+    };
+    ctx.gaps = gaps;
+    if let Err(reason) = outcome {
+        ctx.mib.inc(Counter::TcpExtTCPOFODrop);
+        return Fate::Dropped(reason);
+    }
+    match sk.warm.ofo.add(start, end) {
+        Added::New => ctx.mib.inc(Counter::TcpExtTCPOFOQueue),
+        Added::Duplicate => {
+            ctx.mib.inc(Counter::TcpExtTCPOFOMerge);
+            set_dsack(sk, ctx, start, end, Counter::TcpExtTCPDSACKOfoSent);
+        }
+        Added::Full => return Fate::Dropped(DropReason::TcpOfoLimit),
+    }
+    Fate::Taken
+}
+
+fn write_gaps(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    payload: &Payload<'_, '_>,
+    rcv_nxt: SeqNum,
+    start: SeqNum,
+    gaps: &[(SeqNum, SeqNum)],
+) -> Result<(), millrace_ring::NoMemory> {
+    let Some(rings) = &mut sk.rings else { return Ok(()) };
+    let tail = rings.rcv_in.tail();
+    let place = |seq: SeqNum| tail + u64::from(seq.bytes_since(rcv_nxt));
+    for gap in gaps {
+        rings.rcv_in.reserve(place(gap.0), gap.1.bytes_since(gap.0) as usize, &mut ctx.chunks)?;
+    }
+    for gap in gaps {
+        for (at, bytes) in payload.slices(gap.0.bytes_since(start), gap.1.bytes_since(gap.0)) {
+            rings.rcv_in.write_at(place(gap.0) + u64::from(at), bytes, &mut ctx.chunks)?;
+            ctx.mib.add(Counter::MillraceRingBytes, bytes.len() as u64);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The slow path of an established connection (Linux `tcp_rcv_established`, second half): validate, ACK, data.
+
+use crate::core::Ctx;
+use crate::drop::DropReason;
+use crate::tcp::input::validate::{self, Validity};
+use crate::tcp::input::{Fate, ack, acking, data};
+use crate::tcp::segment::{Payload, Segment};
+use crate::tcp::sock::TcpSock;
+use millrace_wire::tcp::TcpFlags;
+
+/// One segment on an ESTABLISHED socket.
+pub(crate) fn input(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+    if !seg.flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::SYN) {
+        return Fate::Dropped(DropReason::TcpNoAck);
+    }
+    let options = seg.parse_options(payload);
+    if let Validity::Invalid(fate) = validate::incoming(sk, ctx, seg, &options) {
+        return fate;
+    }
+    match ack::process(sk, ctx, seg, &options) {
+        ack::Verdict::Acceptable | ack::Verdict::Old => {}
+        ack::Verdict::Invalid(reason) => return Fate::Dropped(reason),
+    }
+    let fate = data::queue(sk, ctx, seg, payload);
+    acking::ack_snd_check(sk, ctx);
+    fate
+}

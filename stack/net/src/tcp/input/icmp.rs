@@ -1,0 +1,55 @@
+//! ICMP errors about a connection (Linux `tcp_v4_err`; RFC 5927): believed only for data in flight, soft once the
+//! connection is established.
+
+use crate::core::Ctx;
+use crate::sock::error::SockError;
+use crate::stats::Counter;
+use crate::tcp::conn::close;
+use crate::tcp::output;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Want;
+use crate::tcp::state::{StateSet, TcpState};
+use millrace_wire::seq::SeqNum;
+
+/// An error that quotes a segment of ours.
+pub(crate) fn error(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum, error: SockError) {
+    if !seq.within(sk.tx.snd_una, sk.tx.snd_nxt) {
+        ctx.mib.inc(Counter::TcpExtOutOfWindowIcmps);
+        return;
+    }
+    local_error(sk, ctx, error);
+}
+
+/// An error of our own making: the neighbour does not answer.
+pub(crate) fn local_error(sk: &mut TcpSock, ctx: &mut Ctx, error: SockError) {
+    if sk.rx.state.is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv])) {
+        close::fail(sk, ctx, error);
+    } else {
+        sk.cold.soft_err = Some(error);
+    }
+}
+
+/// Fragmentation needed: smaller segments from now on, and what was too large goes out again.
+pub(crate) fn mtu_reduced(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum) {
+    if !seq.within(sk.tx.snd_una, sk.tx.snd_nxt) {
+        ctx.mib.inc(Counter::TcpExtOutOfWindowIcmps);
+        return;
+    }
+    let before = sk.tx.mss_cache;
+    sk.warm.dst.generation = 0;
+    output::sync_mss(sk, ctx);
+    if sk.tx.mss_cache >= before {
+        return;
+    }
+    // Linux `tcp_simple_retransmit`: no congestion, so the window stays.
+    let mss = u32::from(sk.tx.mss_cache);
+    let mut any = false;
+    for index in 0..sk.records.len() as usize {
+        let too_long = sk.records.get(index).is_some_and(|r| r.end.bytes_since(r.seq) > mss);
+        any |= too_long && sk.records.mark_lost(index);
+    }
+    if any {
+        sk.warm.recovery.rtx_hint = 0;
+        sk.tx.want.set(Want::RTX_HEAD);
+    }
+}

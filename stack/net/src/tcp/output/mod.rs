@@ -1,0 +1,114 @@
+//! TCP output (Linux `tcp_output.c`), pulled by the device: when a flow has its turn, this decides what goes out
+//! now (retransmissions, new data, probes, an ACK) and cuts it from the send ring into slots.
+
+pub(crate) mod ack;
+pub(crate) mod nagle;
+pub(crate) mod probe;
+pub(crate) mod reset;
+pub(crate) mod rtx;
+pub(crate) mod segment;
+pub(crate) mod window;
+pub(crate) mod write;
+
+use crate::core::Ctx;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::cold::Options;
+use crate::tcp::sock::hot::{Features, Nonagle, Want};
+use crate::tcp::state::{CAN_SEND, TcpState};
+use crate::tcp::{HEADERS, TIMESTAMPS_LEN};
+use millrace_wire::frame::TxBatch;
+use segment::Path;
+
+pub(crate) use nagle::bits as nagle_bits;
+
+/// How a flow's turn ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Turn {
+    /// Nothing more may go out now.
+    Done,
+    /// More could, but others wait.
+    More,
+    /// The device is full.
+    Full,
+}
+
+/// Sends what may be sent now.
+pub(crate) fn output(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+    if sk.rx.state == TcpState::Close {
+        sk.tx.want = Want::default();
+        return Turn::Done;
+    }
+    if sk.tx.want.has(Want::SYN) && segment::send_syn(sk, ctx, path, batch) == Turn::Full {
+        return Turn::Full;
+    }
+    if (sk.tx.want.has(Want::RTX_HEAD) || sk.records.lost() > 0)
+        && rtx::retransmit(sk, ctx, path, batch) == Turn::Full
+    {
+        return Turn::Full;
+    }
+    let mut turn = Turn::Done;
+    if sk.rx.state.is_in(CAN_SEND) && sk.has_unsent() {
+        turn = write::xmit(sk, ctx, path, batch);
+    }
+    if turn != Turn::Full && !sk.tx.want.is_empty() {
+        let rest = control(sk, ctx, path, batch);
+        if rest == Turn::Full {
+            return Turn::Full;
+        }
+    }
+    turn
+}
+
+fn control(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+    if sk.tx.want.has(Want::TLP) && probe::tail_loss(sk, ctx, path, batch) == Turn::Full {
+        return Turn::Full;
+    }
+    if sk.tx.want.has(Want::WAKEUP) && probe::send_wakeup(sk, ctx, path, batch) == Turn::Full {
+        return Turn::Full;
+    }
+    if sk.tx.want.has(Want::PROBE) && probe::send(sk, ctx, path, batch) == Turn::Full {
+        return Turn::Full;
+    }
+    if sk.tx.want.has(Want::ACK) && ack::send_pure(sk, ctx, path, batch) == Turn::Full {
+        return Turn::Full;
+    }
+    Turn::Done
+}
+
+/// The flow has a reason to stand in the qdisc.
+#[inline]
+pub(crate) fn has_work(sk: &TcpSock) -> bool {
+    !sk.tx.want.is_empty()
+        || sk.has_unsent() && sk.rx.state.is_in(CAN_SEND)
+        || sk.records.lost() > 0 && sk.rx.state != TcpState::Close
+}
+
+/// MSS that we advertise: what our link takes, or what the application set.
+pub(crate) fn advmss(sk: &TcpSock) -> u16 {
+    (sk.warm.dst.mtu.saturating_sub(HEADERS)).min(sk.cold.opts.user_mss.unwrap_or(u16::MAX)).max(48)
+}
+
+/// Payload per segment: the peer's MSS, the path's MTU, less the options of every segment (Linux `tcp_sync_mss`,
+/// `tcp_current_mss`).
+pub(crate) fn sync_mss(sk: &mut TcpSock, ctx: &mut Ctx) {
+    ctx.refresh_dst(sk);
+    let path = sk.warm.dst.mtu.saturating_sub(HEADERS);
+    if sk.warm.advmss == crate::tcp::MSS_DEFAULT && path > 0 {
+        sk.warm.advmss = advmss(sk);
+    }
+    let options = if sk.rx.features.has(Features::TIMESTAMPS) { TIMESTAMPS_LEN } else { 0 };
+    let least = ctx.sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
+    sk.tx.mss_cache = path.min(sk.warm.mss_clamp).max(least).saturating_sub(options);
+}
+
+/// Takes over the options that the data path asks for.
+pub(crate) fn apply_options(sk: &mut TcpSock) {
+    let opts: &Options = &sk.cold.opts;
+    let more = sk.tx.nonagle.has(Nonagle::MORE);
+    sk.tx.nonagle = nagle_bits(opts);
+    if more {
+        sk.tx.nonagle.set(Nonagle::MORE);
+    }
+    sk.tx.tos = opts.tos;
+}

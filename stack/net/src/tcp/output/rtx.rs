@@ -1,0 +1,102 @@
+//! Retransmission (Linux `tcp_xmit_retransmit_queue`): what the records say is lost, as far as the window allows.
+
+use crate::core::Ctx;
+use crate::stats::Counter;
+use crate::tcp::output::segment::{self, Job, Path};
+use crate::tcp::output::Turn;
+use crate::tcp::recovery::machine::CaState;
+use crate::tcp::recovery::records::{Marks, TxRecord};
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Want;
+use crate::tcp::timer;
+use millrace_wire::frame::TxBatch;
+use millrace_wire::tcp::TcpFlags;
+
+/// Sends lost records again.
+pub(crate) fn retransmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+    let mut forced = sk.tx.want.has(Want::RTX_HEAD);
+    let mut any = false;
+    loop {
+        let from = if forced { 0 } else { sk.warm.recovery.rtx_hint as usize };
+        let Some(index) = sk.records.next_to_retransmit(from) else { break };
+        if !forced && sk.in_flight() >= sk.tx.snd_cwnd {
+            break;
+        }
+        if batch.room() == 0 {
+            return Turn::Full;
+        }
+        match one(sk, ctx, path, batch, index) {
+            Sent::Yes => any = true,
+            Sent::DeviceFull => return Turn::Full,
+            Sent::OutOfWindow => break,
+        }
+        forced = false;
+        sk.tx.want.clear(Want::RTX_HEAD);
+        sk.warm.recovery.rtx_hint = index as u32 + 1;
+    }
+    sk.tx.want.clear(Want::RTX_HEAD);
+    if any {
+        timer::rearm_rto_if_unset(sk, ctx);
+    }
+    Turn::Done
+}
+
+/// What became of one record.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Sent {
+    Yes,
+    DeviceFull,
+    /// The peer shrank its window.
+    OutOfWindow,
+}
+
+/// Sends one record again, cut to the MSS of now.
+pub(crate) fn one(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch, index: usize) -> Sent {
+    let Some(record) = sk.records.get(index).copied() else { return Sent::OutOfWindow };
+    // RFC 9293 SHLD-16: not beyond a shrunk window, but the head always, as a probe.
+    if record.seq.at_or_after(sk.tx.wnd_end()) && record.seq != sk.tx.snd_una {
+        return Sent::OutOfWindow;
+    }
+    if record.marks.has(Marks::SYN) {
+        if segment::emit_syn(sk, ctx, path, batch) == Turn::Full {
+            return Sent::DeviceFull;
+        }
+        ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
+        account(sk, ctx, index);
+        return Sent::Yes;
+    }
+    let mss = u32::from(segment::current_mss(sk));
+    let data = payload(&record);
+    if data > mss {
+        sk.records.split(index, record.seq + mss);
+    }
+    let Some(record) = sk.records.get(index).copied() else { return Sent::OutOfWindow };
+    let len = payload(&record);
+    let mut last = if record.seq + len == sk.tx.write_seq && len > 0 { TcpFlags::PSH } else { TcpFlags::NONE };
+    if record.marks.has(Marks::FIN) {
+        last = last | TcpFlags::FIN;
+    }
+    let job = Job { seq: record.seq, len, flags: TcpFlags::ACK, last };
+    let (packets, _) = segment::transmit(sk, ctx, path, batch, &job);
+    if packets == 0 {
+        return Sent::DeviceFull;
+    }
+    account(sk, ctx, index);
+    Sent::Yes
+}
+
+/// Octets of data in a record.
+fn payload(record: &TxRecord) -> u32 {
+    record.end.bytes_since(record.seq) - u32::from(record.marks.has(Marks::FIN))
+}
+
+fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize) {
+    sk.records.mark_retransmitted(index, ctx.now);
+    ctx.mib.inc(Counter::TcpRetransSegs);
+    match sk.warm.recovery.state {
+        CaState::Loss => ctx.mib.inc(Counter::TcpExtTCPSlowStartRetrans),
+        CaState::Recovery => ctx.mib.inc(Counter::TcpExtTCPFastRetrans),
+        CaState::Open | CaState::Disorder => {}
+    }
+    sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
+}

@@ -1,0 +1,152 @@
+//! From a socket to packets: header fields by the socket's state, octets from its send ring (Linux
+//! `__tcp_transmit_skb`).
+
+use crate::core::Ctx;
+use crate::gso::{self, IpFields, Super, Template};
+use crate::link::LinkConfig;
+use crate::stats::Counter;
+use crate::tcp::input::acking;
+use crate::tcp::output::{Turn, window};
+use crate::tcp::recovery::records::{Marks, TxRecord};
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::state::TcpState;
+use crate::tcp::timer;
+use millrace_wire::frame::TxBatch;
+use millrace_wire::mac::MacAddr;
+use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::options::{OptionsBuf, SackBlock, Timestamps, write_established, write_syn};
+use millrace_wire::tcp::{TcpFlags, TcpHeader};
+
+/// The way to the next hop, resolved.
+pub(crate) struct Path<'a> {
+    pub link: &'a LinkConfig,
+    pub mac: MacAddr,
+}
+
+/// What to send.
+pub(crate) struct Job {
+    pub seq: SeqNum,
+    /// Octets of payload from the send ring.
+    pub len: u32,
+    /// Flags of all packets, and those of the last in addition.
+    pub flags: TcpFlags,
+    pub last: TcpFlags,
+}
+
+/// Sends a job in as many packets as it needs. Returns packets and octets sent.
+pub(crate) fn transmit(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+    job: &Job,
+) -> (u32, u32) {
+    if batch.room() == 0 {
+        return (0, 0);
+    }
+    let options = established_options(sk, ctx);
+    let window = window::select(sk, ctx);
+    let header = TcpHeader {
+        src_port: sk.rx.tuple.lport,
+        dst_port: sk.rx.tuple.rport,
+        seq: job.seq,
+        ack: sk.rx.rcv_nxt,
+        flags: job.flags | TcpFlags::ACK,
+        window,
+        urgent: 0,
+    };
+    let template = Template::new(path.link, path.mac, &sk.rx.tuple, ip_fields(sk, ctx), &header, options.as_bytes());
+    let base = options_len(sk);
+    let extra = (options.as_bytes().len() as u16).saturating_sub(base);
+    let cut = Super {
+        template: &template,
+        pos: if job.len > 0 { sk.send_pos(job.seq) } else { 0 },
+        len: job.len,
+        // SACK blocks on a data segment take from its payload.
+        mss: sk.tx.mss_cache.saturating_sub(extra).max(1),
+        last: job.last,
+    };
+    let ring = sk.rings.as_mut().map(|r| &mut r.snd_out);
+    let (packets, octets) = gso::cut(&cut, ring, batch);
+    if packets > 0 {
+        ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
+        ctx.mib.add(Counter::IpOutRequests, u64::from(packets));
+        acking::event_ack_sent(sk);
+    }
+    (packets, octets)
+}
+
+/// Payload per packet that `transmit` uses now.
+pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
+    let extra = if sk.warm.ofo.has_blocks() { 2 + 2 + 8 * 4 } else { 0 };
+    sk.tx.mss_cache.saturating_sub(extra.min(sk.tx.mss_cache / 2)).max(1)
+}
+
+fn options_len(sk: &TcpSock) -> u16 {
+    if sk.rx.features.has(Features::TIMESTAMPS) { crate::tcp::TIMESTAMPS_LEN } else { 0 }
+}
+
+pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {
+    IpFields { tos: sk.tx.tos, ttl: sk.cold.opts.ttl.unwrap_or(ctx.sysctl.ip_default_ttl as u8) }
+}
+
+fn timestamps(sk: &TcpSock, ctx: &Ctx) -> Option<Timestamps> {
+    let on = sk.rx.features.has(Features::TIMESTAMPS);
+    on.then(|| Timestamps { val: ctx.ts_now(sk.rx.ts_offset), ecr: sk.rx.ts_recent })
+}
+
+/// Options of every segment after the handshake: timestamps, and what SACK has to say.
+pub(crate) fn established_options(sk: &mut TcpSock, ctx: &Ctx) -> OptionsBuf {
+    let ts = timestamps(sk, ctx);
+    if !sk.warm.ofo.has_blocks() || !sk.rx.features.has(Features::SACK) {
+        return write_established(ts, &[]);
+    }
+    let mut blocks = [SackBlock::default(); 4];
+    let n = sk.warm.ofo.take_blocks(&mut blocks);
+    write_established(ts, &blocks[..n])
+}
+
+/// Our SYN, or SYN-ACK when the opens crossed; first time or again.
+pub(crate) fn emit_syn(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+    let answering = sk.rx.state == TcpState::SynRecv;
+    let offer_ts = if answering { sk.rx.features.has(Features::TIMESTAMPS) } else { ctx.sysctl.tcp_timestamps != 0 };
+    let offer_sack = if answering { sk.rx.features.has(Features::SACK) } else { ctx.sysctl.tcp_sack };
+    let offer_ws = if answering { sk.rx.features.has(Features::WSCALE) } else { ctx.sysctl.tcp_window_scaling };
+    let ts = offer_ts.then(|| Timestamps { val: ctx.ts_now(sk.rx.ts_offset), ecr: sk.rx.ts_recent });
+    let wscale = offer_ws.then_some(sk.rx.rcv_wscale);
+    let options = write_syn(Some(sk.warm.advmss), wscale, offer_sack, ts);
+    let header = TcpHeader {
+        src_port: sk.rx.tuple.lport,
+        dst_port: sk.rx.tuple.rport,
+        seq: sk.warm.iss,
+        ack: if answering { sk.rx.rcv_nxt } else { SeqNum::new(0) },
+        flags: if answering { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+        window: sk.rx.rcv_wnd.min(u32::from(u16::MAX)) as u16,
+        urgent: 0,
+    };
+    let template = Template::new(path.link, path.mac, &sk.rx.tuple, ip_fields(sk, ctx), &header, options.as_bytes());
+    let job = Super { template: &template, pos: 0, len: 0, mss: 1, last: TcpFlags::NONE };
+    if gso::cut(&job, None, batch).0 == 0 {
+        return Turn::Full;
+    }
+    if answering {
+        sk.rx.rcv_wup = sk.rx.rcv_nxt;
+    }
+    ctx.mib.inc(Counter::TcpOutSegs);
+    ctx.mib.inc(Counter::IpOutRequests);
+    Turn::Done
+}
+
+/// The SYN, for the first time: it gets a record like any segment.
+pub(crate) fn send_syn(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+    if emit_syn(sk, ctx, path, batch) == Turn::Full {
+        return Turn::Full;
+    }
+    sk.tx.want.clear(Want::SYN);
+    let (seq, end) = (sk.warm.iss, sk.warm.iss + 1);
+    sk.records.push(TxRecord { seq, end, sent_at: ctx.now, marks: Marks::SYN });
+    sk.tx.snd_nxt = end;
+    timer::rearm_rto(sk, ctx);
+    Turn::Done
+}

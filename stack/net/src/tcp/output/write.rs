@@ -1,0 +1,148 @@
+//! New data (Linux `tcp_write_xmit`): as much as congestion window, peer's window, Nagle and the device allow, in
+//! super-segments.
+
+use crate::core::Ctx;
+use crate::stats::Counter;
+use crate::tcp::cong;
+use crate::tcp::output::nagle::{self, Partial};
+use crate::tcp::output::segment::{self, Job, Path};
+use crate::tcp::output::Turn;
+use crate::tcp::recovery::records::{Marks, TxRecord};
+use crate::tcp::sock::TcpSock;
+use crate::tcp::timer;
+use millrace_wire::frame::TxBatch;
+use millrace_wire::tcp::TcpFlags;
+
+/// What one look at the queue allows.
+struct Allowed {
+    /// Octets.
+    len: u32,
+    fin: bool,
+}
+
+/// Sends new data until something forbids more, or the flow's share is used up.
+pub(crate) fn xmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+    if sk.records.is_empty() {
+        cong::restart_after_idle(sk, ctx);
+    }
+    let mut share = ctx.sysctl.tcp_limit_output_segs;
+    let mut cwnd_limited = false;
+    let turn = loop {
+        if !sk.has_unsent() {
+            break Turn::Done;
+        }
+        let room = batch.room() as u32;
+        if room == 0 {
+            break Turn::Full;
+        }
+        if share == 0 {
+            break Turn::More;
+        }
+        let quota = sk.tx.snd_cwnd.saturating_sub(sk.in_flight());
+        if quota == 0 {
+            cwnd_limited = true;
+            break Turn::Done;
+        }
+        let Some(allowed) = look(sk, quota.min(room).min(share)) else { break Turn::Done };
+        let sent = send(sk, ctx, path, batch, &allowed);
+        if sent == 0 {
+            break Turn::Full;
+        }
+        share = share.saturating_sub(sent);
+    };
+    validate_cwnd(sk, cwnd_limited);
+    if sk.records.is_empty() && sk.has_unsent() && turn == Turn::Done && sk.warm.timers.rtx.is_none() {
+        timer::arm_probe0(sk, ctx);
+    }
+    turn
+}
+
+/// How much may go out as one super-segment of at most `segs` packets.
+fn look(sk: &TcpSock, segs: u32) -> Option<Allowed> {
+    let tx = &sk.tx;
+    let mss = u32::from(segment::current_mss(sk));
+    let unsent = if tx.snd_nxt.before(tx.write_seq) { tx.write_seq.bytes_since(tx.snd_nxt) } else { 0 };
+    let window = if tx.wnd_end().after(tx.snd_nxt) { tx.wnd_end().bytes_since(tx.snd_nxt) } else { 0 };
+    let full = (unsent.min(window) / mss).min(segs);
+    let mut len = full * mss;
+    let rest = unsent - len;
+    // Sender's silly-window avoidance: a partial segment only at the end of the queue, and only if it fits.
+    if rest > 0 && rest < mss && full < segs && unsent <= window && nagle::test(sk) == Partial::Go {
+        len = unsent;
+    }
+    let fin = tx.fin_queued && len == unsent && len < window;
+    (len > 0 || fin).then_some(Allowed { len, fin })
+}
+
+fn send(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch, allowed: &Allowed) -> u32 {
+    let seq = sk.tx.snd_nxt;
+    let mss = u32::from(segment::current_mss(sk));
+    let ends_queue = seq + allowed.len == sk.tx.write_seq;
+    // PSH on the last octet queued, and at least every half window (Linux `forced_push`).
+    let push = allowed.len > 0 && (ends_queue || (seq + allowed.len).after(sk.tx.pushed_seq + (sk.tx.max_window >> 1)));
+    let mut last = if push { TcpFlags::PSH } else { TcpFlags::NONE };
+    if allowed.fin {
+        last = last | TcpFlags::FIN;
+    }
+    let job = Job { seq, len: allowed.len, flags: TcpFlags::ACK, last };
+    let (packets, octets) = segment::transmit(sk, ctx, path, batch, &job);
+    if packets == 0 {
+        return 0;
+    }
+    let whole = octets == allowed.len;
+    let fin = allowed.fin && whole;
+    if push && whole {
+        sk.tx.pushed_seq = seq + octets;
+    }
+    note_sent(sk, ctx, octets, mss, fin);
+    packets
+}
+
+/// Records of what went out, one per packet.
+fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) {
+    let mut at = sk.tx.snd_nxt;
+    let end = at + octets;
+    let first_in_flight = sk.records.is_empty();
+    while at.before(end) {
+        let next = (at + mss).min(end);
+        sk.records.push(TxRecord { seq: at, end: next, sent_at: ctx.now, marks: Marks::default() });
+        if next.bytes_since(at) < mss {
+            sk.tx.snd_sml = next;
+        }
+        at = next;
+    }
+    if fin {
+        sk.records.append_fin(at, ctx.now, octets > 0);
+        at += 1;
+    }
+    sk.tx.snd_nxt = at;
+    event_data_sent(sk, ctx);
+    ctx.mib.inc(Counter::TcpExtTCPOrigDataSent);
+    if first_in_flight {
+        sk.warm.timers.rtx = None;
+    }
+    if timer::schedule_loss_probe(sk, ctx) == timer::Scheduled::No {
+        timer::on_data_sent(sk, ctx);
+    }
+}
+
+/// Data soon after data came: the application answers (Linux `tcp_event_data_sent`).
+pub(crate) fn event_data_sent(sk: &mut TcpSock, ctx: &Ctx) {
+    let now = ctx.now.as_millis() as u32;
+    sk.tx.lsndtime = now;
+    if sk.rx.ato > 0 && now.wrapping_sub(sk.rx.lrcvtime) < u32::from(sk.rx.ato) {
+        sk.rx.pingpong = 1;
+    }
+}
+
+/// Linux `tcp_cwnd_validate`: was the window what limited this round?
+fn validate_cwnd(sk: &mut TcpSock, limited: bool) {
+    let out = sk.records.len();
+    let limited = limited || sk.in_flight() >= sk.tx.snd_cwnd;
+    let round_over = sk.tx.snd_una.at_or_after(sk.warm.cwnd_usage_seq);
+    if round_over || limited || !sk.tx.cwnd_limited && out > sk.tx.max_packets_out {
+        sk.tx.cwnd_limited = limited;
+        sk.tx.max_packets_out = out;
+        sk.warm.cwnd_usage_seq = sk.tx.snd_nxt;
+    }
+}

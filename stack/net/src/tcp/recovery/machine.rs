@@ -1,0 +1,205 @@
+//! The recovery state machine (Linux `tcp_fastretrans_alert`, `tcp_enter_loss`): Open, Disorder, Recovery, Loss.
+
+use crate::core::Ctx;
+use crate::stats::Counter;
+use crate::tcp::cong;
+use crate::tcp::recovery::rack::{self, Rack};
+use crate::tcp::recovery::records::Marks;
+use crate::tcp::recovery::scoreboard;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::timer;
+use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::SackBlock;
+use millrace_wire::time::Instant;
+
+/// Linux `TCP_CA_*`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum CaState {
+    /// Nothing unusual.
+    #[default]
+    Open,
+    /// SACKs or duplicate ACKs, no loss believed yet.
+    Disorder,
+    /// Fast recovery: what was lost is sent again, at half the window.
+    Recovery,
+    /// After a time-out.
+    Loss,
+}
+
+/// Recovery's part of a socket.
+#[derive(Default)]
+pub(crate) struct Recovery {
+    pub state: CaState,
+    /// `snd_nxt` when the episode began: it ends when this is acknowledged.
+    pub high_seq: SeqNum,
+    /// Where the search for the next retransmission goes on.
+    pub rtx_hint: u32,
+    pub rack: Rack,
+    pub highest_sacked: SeqNum,
+    pub sack_cache: [SackBlock; 4],
+    /// `snd_nxt` when the tail loss probe went out.
+    pub tlp_high_seq: Option<SeqNum>,
+    /// The probe was a retransmission.
+    pub tlp_retrans: bool,
+    /// Time-outs in a row.
+    pub retransmits: u8,
+    /// When the first retransmission of this run of time-outs went out.
+    pub retrans_stamp: Option<Instant>,
+}
+
+impl Recovery {
+    pub(crate) fn in_recovery(&self) -> bool {
+        matches!(self.state, CaState::Recovery | CaState::Loss)
+    }
+}
+
+/// What one ACK brought, for the decisions after it. Lives on the stack.
+#[derive(Default)]
+pub(crate) struct AckFacts {
+    pub una_advanced: bool,
+    /// Records delivered by this ACK, cumulatively or by SACK.
+    pub delivered: u32,
+    pub dsack: bool,
+    /// Neither data, nor window update, nor anything new: a duplicate.
+    pub duplicate: bool,
+    pub ecr: Option<u32>,
+}
+
+/// After the records are up to date: is something lost, does an episode begin or end?
+pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
+    process_tlp_ack(sk, ctx, facts);
+    if check_reneging(sk, ctx) {
+        return;
+    }
+    let sack = sk.rx.features.has(Features::SACK);
+    if !sack {
+        if facts.una_advanced {
+            sk.records.clear_sacked();
+        } else if facts.duplicate {
+            scoreboard::infer_from_duplicate(sk);
+        }
+    }
+    let was_in_recovery = sk.warm.recovery.in_recovery();
+    if was_in_recovery && sk.tx.snd_una.at_or_after(sk.warm.recovery.high_seq) {
+        end_episode(sk);
+    }
+    let lost = detect(sk, ctx, facts.una_advanced);
+    match sk.warm.recovery.state {
+        CaState::Open | CaState::Disorder if lost > 0 => enter_recovery(sk, ctx),
+        CaState::Open | CaState::Disorder => {
+            let quiet = sk.records.sacked() == 0;
+            sk.warm.recovery.state = if quiet { CaState::Open } else { CaState::Disorder };
+        }
+        CaState::Recovery | CaState::Loss => {}
+    }
+}
+
+/// Marks what is lost now and arms the reordering timer for what may be lost soon.
+pub(crate) fn detect(sk: &mut TcpSock, ctx: &mut Ctx, una_advanced: bool) -> u32 {
+    let reordering = ctx.sysctl.tcp_reordering;
+    if sk.records.is_empty() {
+        return 0;
+    }
+    if !sk.rx.features.has(Features::SACK) {
+        return scoreboard::newreno_mark_lost(sk, una_advanced, reordering);
+    }
+    if sk.records.sacked() == 0 && sk.records.retrans() == 0 {
+        return 0;
+    }
+    let before = sk.records.retrans();
+    let (lost, soonest) = rack::detect_loss(sk, ctx.now, reordering);
+    ctx.mib.add(Counter::TcpExtTCPLostRetransmit, u64::from(before.saturating_sub(sk.records.retrans())));
+    if lost > 0 {
+        sk.warm.recovery.rtx_hint = 0;
+    }
+    if let Some(wait) = soonest {
+        timer::arm_reordering(sk, ctx, wait);
+    }
+    lost
+}
+
+fn enter_recovery(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let counter = if sk.rx.features.has(Features::SACK) {
+        Counter::TcpExtTCPSackRecovery
+    } else {
+        Counter::TcpExtTCPRenoRecovery
+    };
+    ctx.mib.inc(counter);
+    let recovery = &mut sk.warm.recovery;
+    recovery.state = CaState::Recovery;
+    recovery.high_seq = sk.tx.snd_nxt;
+    recovery.rtx_hint = 0;
+    recovery.tlp_high_seq = None;
+    sk.tx.snd_ssthresh = cong::ssthresh(sk);
+    sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+    sk.tx.snd_cwnd_cnt = 0;
+    // The first retransmission goes out whatever the pipe holds (RFC 6675 §5 step 4.3).
+    sk.tx.want.set(Want::RTX_HEAD);
+}
+
+/// The reordering timer found losses.
+pub(crate) fn lost_by_timer(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if !sk.warm.recovery.in_recovery() {
+        enter_recovery(sk, ctx);
+    }
+}
+
+fn end_episode(sk: &mut TcpSock) {
+    if sk.warm.recovery.state == CaState::Recovery {
+        sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+        sk.tx.snd_cwnd_cnt = 0;
+    }
+    sk.warm.recovery.state = CaState::Open;
+    sk.warm.recovery.retrans_stamp = None;
+}
+
+/// The peer took back what it had selectively acknowledged: the head is acknowledged up to a SACKed record.
+fn check_reneging(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
+    let reneged = sk.rx.features.has(Features::SACK) && sk.records.front().is_some_and(|r| r.marks.has(Marks::SACKED));
+    if reneged {
+        ctx.mib.inc(Counter::TcpExtTCPSACKReneging);
+        enter_loss(sk);
+        sk.tx.want.set(Want::RTX_HEAD);
+    }
+    reneged
+}
+
+/// A time-out: everything not reported by SACK is lost, the window is one segment.
+pub(crate) fn enter_loss(sk: &mut TcpSock) {
+    let reneged = sk.records.front().is_some_and(|r| r.marks.has(Marks::SACKED));
+    if reneged || !sk.rx.features.has(Features::SACK) {
+        sk.records.clear_sacked();
+    }
+    for index in 0..sk.records.len() as usize {
+        sk.records.mark_lost(index);
+    }
+    let recovery = &mut sk.warm.recovery;
+    // A second time-out of one episode does not halve the threshold again.
+    if recovery.state != CaState::Loss || sk.tx.snd_una.at_or_after(recovery.high_seq) {
+        sk.tx.snd_ssthresh = cong::ssthresh(sk);
+    }
+    let recovery = &mut sk.warm.recovery;
+    recovery.state = CaState::Loss;
+    recovery.high_seq = sk.tx.snd_nxt;
+    recovery.rtx_hint = 0;
+    recovery.tlp_high_seq = None;
+    recovery.sack_cache = Default::default();
+    sk.tx.snd_cwnd = 1;
+    sk.tx.snd_cwnd_cnt = 0;
+}
+
+/// RFC 8985 §7.4: did the tail loss probe repair a loss that nobody else noticed?
+fn process_tlp_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
+    let Some(high) = sk.warm.recovery.tlp_high_seq else { return };
+    if sk.tx.snd_una.before(high) {
+        return;
+    }
+    let repaired = sk.warm.recovery.tlp_retrans && !facts.dsack;
+    sk.warm.recovery.tlp_high_seq = None;
+    if repaired && !sk.warm.recovery.in_recovery() {
+        ctx.mib.inc(Counter::TcpExtTCPLossProbeRecovery);
+        sk.tx.snd_ssthresh = cong::ssthresh(sk);
+        sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+    }
+}

@@ -1,0 +1,87 @@
+//! RACK: a record is lost when something sent sufficiently later was delivered (RFC 8985; Linux `tcp_recovery.c`).
+
+use crate::tcp::recovery::records::Marks;
+use crate::tcp::sock::TcpSock;
+use core::time::Duration;
+use millrace_wire::seq::SeqNum;
+use millrace_wire::time::Instant;
+
+/// What is known of the latest delivery.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rack {
+    /// When the most recently sent of all delivered segments was sent.
+    pub sent_at: Instant,
+    /// Its end.
+    pub end_seq: SeqNum,
+    /// Its round-trip time.
+    pub rtt: Duration,
+    /// It moved since the last detection.
+    pub advanced: bool,
+    /// Reordering was seen on this connection.
+    pub reordering_seen: bool,
+}
+
+/// `a` was sent after `b` (RFC 8985 §6.2 `RACK_sent_after`).
+fn sent_after(a: (Instant, SeqNum), b: (Instant, SeqNum)) -> bool {
+    a.0 > b.0 || a.0 == b.0 && a.1.after(b.1)
+}
+
+/// A segment that was sent at `sent_at` and ended at `end` has been delivered.
+pub(crate) fn delivered(sk: &mut TcpSock, now: Instant, sent_at: Instant, end: SeqNum, retransmitted: Retransmitted) {
+    let rtt = now.since(sent_at);
+    // An ACK faster than the path can be belongs to the original, not to the retransmission.
+    if retransmitted == Retransmitted::Yes && rtt < sk.warm.rtt.min() {
+        return;
+    }
+    let rack = &mut sk.warm.recovery.rack;
+    rack.rtt = rtt;
+    rack.advanced = true;
+    if sent_after((sent_at, end), (rack.sent_at, rack.end_seq)) {
+        rack.sent_at = sent_at;
+        rack.end_seq = end;
+    }
+}
+
+/// Whether the delivered copy may have been a retransmission.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retransmitted {
+    /// Some copy of it was.
+    Yes,
+    /// It was sent once.
+    No,
+}
+
+/// How much later than a delivered segment's a loss is believed (Linux `tcp_rack_reo_wnd`).
+fn reo_wnd(sk: &TcpSock, reordering: u32) -> Duration {
+    let recovery = &sk.warm.recovery;
+    if !recovery.rack.reordering_seen && (recovery.in_recovery() || sk.records.sacked() >= reordering) {
+        return Duration::ZERO;
+    }
+    (sk.warm.rtt.min() / 4).min(sk.warm.rtt.srtt())
+}
+
+/// Marks what is lost. Returns how many records that is, and in what time more may follow.
+pub(crate) fn detect_loss(sk: &mut TcpSock, now: Instant, reordering: u32) -> (u32, Option<Duration>) {
+    let rack = sk.warm.recovery.rack;
+    if !rack.advanced && rack.sent_at == Instant::ZERO {
+        return (0, None);
+    }
+    sk.warm.recovery.rack.advanced = false;
+    let wait = rack.rtt + reo_wnd(sk, reordering);
+    let mut lost = 0;
+    let mut soonest: Option<Duration> = None;
+    for index in 0..sk.records.len() as usize {
+        let Some(r) = sk.records.get(index).copied() else { break };
+        let dormant = r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS);
+        if dormant || !sent_after((rack.sent_at, rack.end_seq), (r.sent_at, r.end)) {
+            continue;
+        }
+        let remaining = wait.saturating_sub(now.since(r.sent_at));
+        if remaining.is_zero() {
+            lost += u32::from(sk.records.mark_lost(index));
+        } else {
+            soonest = Some(soonest.map_or(remaining, |s| s.max(remaining)));
+        }
+    }
+    (lost, soonest)
+}

@@ -1,0 +1,261 @@
+//! Transmission records: what Linux keeps in the skbs of the retransmission queue besides bytes. One record per
+//! segment sent and not acknowledged, in order of sequence number.
+
+use millrace_wire::seq::SeqNum;
+use millrace_wire::time::Instant;
+use std::collections::VecDeque;
+
+/// Records that an idle connection may keep room for.
+const IDLE_CAPACITY: usize = 8;
+
+/// Marks of a record (Linux `TCPCB_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    /// The peer has it (by SACK, or inferred from duplicate ACKs without SACK).
+    pub const SACKED: Self = Self(1);
+    /// Taken for lost.
+    pub const LOST: Self = Self(2);
+    /// A retransmission of it is in the network.
+    pub const RETRANS: Self = Self(4);
+    /// It was retransmitted at some time: no RTT sample (Karn).
+    pub const EVER_RETRANS: Self = Self(8);
+    /// Carries SYN.
+    pub const SYN: Self = Self(16);
+    /// Carries FIN.
+    pub const FIN: Self = Self(32);
+
+    #[inline]
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+    fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+    fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+/// One segment in the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TxRecord {
+    pub seq: SeqNum,
+    pub end: SeqNum,
+    /// When it was sent last.
+    pub sent_at: Instant,
+    pub marks: Marks,
+}
+
+/// What a cumulative ACK removed.
+#[derive(Default, Debug)]
+pub(crate) struct Cleaned {
+    /// Records removed.
+    pub segments: u32,
+    /// Of them, those that the peer had not reported by SACK before.
+    pub newly_delivered: u32,
+    /// When the first and last removed record that was never retransmitted was sent.
+    pub first_sent: Option<Instant>,
+    pub last_sent: Option<Instant>,
+    /// One of them had been retransmitted.
+    pub retransmitted: bool,
+    /// The last sent of the removed records: time and end, and whether it had been retransmitted.
+    pub newest: Option<(Instant, SeqNum, bool)>,
+}
+
+/// See the module. The counters are kept with every mark, so that they always equal a recount.
+#[derive(Default)]
+pub(crate) struct Records {
+    queue: VecDeque<TxRecord>,
+    sacked: u32,
+    lost: u32,
+    retrans: u32,
+}
+
+impl Records {
+    /// Segments not acknowledged (Linux `packets_out`).
+    #[inline]
+    pub(crate) fn len(&self) -> u32 {
+        self.queue.len() as u32
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn sacked(&self) -> u32 {
+        self.sacked
+    }
+
+    pub(crate) fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    pub(crate) fn retrans(&self) -> u32 {
+        self.retrans
+    }
+
+    /// Linux `tcp_packets_in_flight`.
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.len() + self.retrans - self.sacked - self.lost
+    }
+
+    pub(crate) fn front(&self) -> Option<&TxRecord> {
+        self.queue.front()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&TxRecord> {
+        self.queue.get(index)
+    }
+
+    pub(crate) fn push(&mut self, record: TxRecord) {
+        self.queue.push_back(record);
+    }
+
+    /// A FIN went out at `seq`: with the last record when it carried data (`with_data`), else alone.
+    pub(crate) fn append_fin(&mut self, seq: SeqNum, now: Instant, with_data: bool) {
+        if with_data && let Some(last) = self.queue.back_mut() {
+            last.end = seq + 1;
+            last.marks.set(Marks::FIN);
+        } else {
+            self.push(TxRecord { seq, end: seq + 1, sent_at: now, marks: Marks::FIN });
+        }
+    }
+
+    /// Index of the first record that ends after `seq`.
+    pub(crate) fn index_after(&self, seq: SeqNum) -> usize {
+        self.queue.partition_point(|r| r.end.at_or_before(seq))
+    }
+
+    /// Removes what lies before `una`; a record that is acknowledged in part keeps its rest.
+    pub(crate) fn acknowledge(&mut self, una: SeqNum) -> Cleaned {
+        let mut cleaned = Cleaned::default();
+        while let Some(r) = self.queue.front_mut() {
+            if r.end.after(una) {
+                if r.seq.before(una) {
+                    r.seq = una;
+                    r.marks.clear(Marks::SYN);
+                }
+                break;
+            }
+            let r = *r;
+            self.queue.pop_front();
+            self.uncount(r.marks);
+            cleaned.segments += 1;
+            cleaned.newly_delivered += u32::from(!r.marks.has(Marks::SACKED));
+            if r.marks.has(Marks::EVER_RETRANS) {
+                cleaned.retransmitted = true;
+            } else if !r.marks.has(Marks::SACKED) {
+                cleaned.first_sent = cleaned.first_sent.or(Some(r.sent_at));
+                cleaned.last_sent = Some(r.sent_at);
+            }
+            if !r.marks.has(Marks::SACKED) && cleaned.newest.is_none_or(|(at, _, _)| r.sent_at >= at) {
+                cleaned.newest = Some((r.sent_at, r.end, r.marks.has(Marks::EVER_RETRANS)));
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
+            self.queue = VecDeque::new();
+        }
+        cleaned
+    }
+
+    fn uncount(&mut self, marks: Marks) {
+        self.sacked -= u32::from(marks.has(Marks::SACKED));
+        self.lost -= u32::from(marks.has(Marks::LOST));
+        self.retrans -= u32::from(marks.has(Marks::RETRANS));
+    }
+
+    /// Marks a record as received by the peer; it is neither lost nor in the network any more.
+    pub(crate) fn mark_sacked(&mut self, index: usize) {
+        let Some(r) = self.queue.get_mut(index) else { return };
+        if r.marks.has(Marks::SACKED) {
+            return;
+        }
+        let before = r.marks;
+        r.marks.clear(Marks::LOST);
+        r.marks.clear(Marks::RETRANS);
+        r.marks.set(Marks::SACKED);
+        self.uncount(before);
+        self.sacked += 1;
+    }
+
+    /// Marks a record as lost, and its retransmission too. True when that is news.
+    pub(crate) fn mark_lost(&mut self, index: usize) -> bool {
+        let Some(r) = self.queue.get_mut(index) else { return false };
+        if r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS) {
+            return false;
+        }
+        let before = r.marks;
+        r.marks.clear(Marks::RETRANS);
+        r.marks.set(Marks::LOST);
+        self.uncount(before);
+        self.lost += 1;
+        true
+    }
+
+    /// A copy of the record goes out now.
+    pub(crate) fn mark_retransmitted(&mut self, index: usize, now: Instant) {
+        let Some(r) = self.queue.get_mut(index) else { return };
+        if !r.marks.has(Marks::RETRANS) && !r.marks.has(Marks::SACKED) {
+            r.marks.set(Marks::RETRANS);
+            self.retrans += 1;
+        }
+        r.marks.set(Marks::EVER_RETRANS);
+        r.sent_at = now;
+    }
+
+    /// Forgets all that the peer said by SACK (reneging, time-out without SACK).
+    pub(crate) fn clear_sacked(&mut self) {
+        for r in &mut self.queue {
+            r.marks.clear(Marks::SACKED);
+        }
+        self.sacked = 0;
+    }
+
+    /// The first record at or after `from` that is lost and not on its way again.
+    pub(crate) fn next_to_retransmit(&self, from: usize) -> Option<usize> {
+        if self.lost == 0 {
+            return None;
+        }
+        (from..self.queue.len()).find(|i| {
+            let m = self.queue[*i].marks;
+            m.has(Marks::LOST) && !m.has(Marks::RETRANS)
+        })
+    }
+
+    /// Cuts a record at `at`, so that its first part can be sent alone.
+    pub(crate) fn split(&mut self, index: usize, at: SeqNum) {
+        let Some(r) = self.queue.get(index).copied() else { return };
+        if !(r.seq.before(at) && at.before(r.end)) {
+            return;
+        }
+        let mut first = r;
+        first.end = at;
+        first.marks.clear(Marks::FIN);
+        let mut rest = r;
+        rest.seq = at;
+        rest.marks.clear(Marks::SYN);
+        self.queue[index] = first;
+        self.queue.insert(index + 1, rest);
+        self.sacked += u32::from(r.marks.has(Marks::SACKED));
+        self.lost += u32::from(r.marks.has(Marks::LOST));
+        self.retrans += u32::from(r.marks.has(Marks::RETRANS));
+    }
+
+    /// Forgets everything: the connection ends.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The counters equal a recount; for the lab's invariants.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let count = |mark| self.queue.iter().filter(|r| r.marks.has(mark)).count() as u32;
+        self.sacked == count(Marks::SACKED)
+            && self.lost == count(Marks::LOST)
+            && self.retrans == count(Marks::RETRANS)
+            && self.queue.iter().zip(self.queue.iter().skip(1)).all(|(a, b)| a.end == b.seq)
+    }
+}

@@ -1,0 +1,104 @@
+//! Options and addresses: set by calls, read by timers and handshakes.
+
+use crate::ids::SockId;
+use crate::sock::error::SockError;
+use crate::tcp::sock::listen::Listen;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// Socket options with a connection or without (Linux `struct sock`, `inet_sock`, `inet_connection_sock`).
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub reuse_addr: bool,
+    pub reuse_port: bool,
+    pub keepalive: bool,
+    pub linger: Option<Duration>,
+    pub rcvtimeo: Option<Duration>,
+    pub sndtimeo: Option<Duration>,
+    pub rcvlowat: u32,
+    /// Receive window limit in octets; `rcvbuf_locked` stops autotuning.
+    pub rcvbuf: u32,
+    pub rcvbuf_locked: bool,
+    pub sndbuf: u32,
+    pub sndbuf_locked: bool,
+    /// TCP_MAXSEG.
+    pub user_mss: Option<u16>,
+    /// TCP_KEEPIDLE, TCP_KEEPINTVL in seconds, TCP_KEEPCNT.
+    pub keepidle: Option<u32>,
+    pub keepintvl: Option<u32>,
+    pub keepcnt: Option<u32>,
+    /// TCP_USER_TIMEOUT, ms; 0 is off.
+    pub user_timeout: u32,
+    pub syncnt: Option<u32>,
+    /// TCP_LINGER2, seconds; negative: no FIN_WAIT2 at all.
+    pub linger2: Option<i32>,
+    pub ttl: Option<u8>,
+    pub tos: u8,
+    pub nodelay: bool,
+    pub cork: bool,
+}
+
+impl Options {
+    pub(crate) fn new(sysctl: &crate::sysctl::Sysctl) -> Self {
+        Self {
+            reuse_addr: false,
+            reuse_port: false,
+            keepalive: false,
+            linger: None,
+            rcvtimeo: None,
+            sndtimeo: None,
+            rcvlowat: 1,
+            rcvbuf: sysctl.tcp_rmem[1] / 2,
+            rcvbuf_locked: false,
+            sndbuf: sysctl.tcp_wmem[1],
+            sndbuf_locked: false,
+            user_mss: None,
+            keepidle: None,
+            keepintvl: None,
+            keepcnt: None,
+            user_timeout: 0,
+            syncnt: None,
+            linger2: None,
+            ttl: None,
+            tos: 0,
+            nodelay: false,
+            cork: false,
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Cold {
+    pub opts: Options,
+    /// Address and port given to bind, or chosen; the port is in the bind table while it is not 0.
+    pub bound: Ipv4Addr,
+    pub port: u16,
+    /// The port was named by bind, not chosen by connect.
+    pub port_locked: bool,
+    /// Present in LISTEN.
+    pub listen: Option<Box<Listen>>,
+    /// The listener whose accept queue holds this socket; none once accepted.
+    pub parent: Option<SockId>,
+    /// Errors that do not end the connection (ICMP), told when it ends.
+    pub soft_err: Option<SockError>,
+    /// When the last duplicate ACK for an invalid segment went out, ms (`last_oow_ack_time`).
+    pub last_oow_ack: Option<u64>,
+    /// Quick ACK mode asked for by TCP_QUICKACK.
+    pub quickack: Option<bool>,
+}
+
+impl Cold {
+    pub(crate) fn new(opts: Options) -> Self {
+        Self {
+            opts,
+            bound: Ipv4Addr::UNSPECIFIED,
+            port: 0,
+            port_locked: false,
+            listen: None,
+            parent: None,
+            soft_err: None,
+            last_oow_ack: None,
+            quickack: None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A full TCP socket (Linux `struct tcp_sock`): two hot cache lines, one for what arrives and one for what leaves,
+//! then what is touched now and then, then what is touched seldom.
+
+pub(crate) mod cold;
+pub(crate) mod hot;
+pub(crate) mod listen;
+pub(crate) mod request;
+pub(crate) mod timewait;
+pub(crate) mod warm;
+
+use crate::ids::SockId;
+use crate::sock::readiness::Readiness;
+use crate::tcp::demux::Tuple;
+use crate::tcp::recovery::records::Records;
+use cold::Cold;
+use hot::{RxHot, TxHot};
+use millrace_ring::{ByteConsumer, ByteProducer, byte_ring};
+use millrace_wire::seq::SeqNum;
+use warm::Warm;
+
+/// The byte rings of a connection, both ends. `rcv_in` and `snd_out` are the stack's, the others the application's.
+pub(crate) struct Rings {
+    /// Stack writes what arrived; its tail is at `rcv_nxt`.
+    pub rcv_in: ByteProducer,
+    /// Application reads.
+    pub rcv_out: ByteConsumer,
+    /// Application writes; its tail is at `write_seq`.
+    pub snd_in: ByteProducer,
+    /// Stack reads; its head is at `snd_una`. This is the retransmission buffer.
+    pub snd_out: ByteConsumer,
+}
+
+impl Rings {
+    pub(crate) fn new(rcvbuf: u32, sndbuf: u32) -> Self {
+        let (rcv_in, rcv_out) = byte_ring(u64::from(rcvbuf));
+        let (snd_in, snd_out) = byte_ring(u64::from(sndbuf));
+        Self { rcv_in, rcv_out, snd_in, snd_out }
+    }
+}
+
+/// See the module.
+#[repr(C)]
+pub(crate) struct TcpSock {
+    pub rx: RxHot,
+    pub tx: TxHot,
+    pub warm: Warm,
+    pub records: Records,
+    /// Absent in LISTEN and before connect.
+    pub rings: Option<Rings>,
+    pub cold: Box<Cold>,
+}
+
+const _: () = assert!(size_of::<RxHot>() == 64 && size_of::<TxHot>() == 64);
+
+impl TcpSock {
+    pub(crate) fn new(id: SockId, cold: Box<Cold>) -> Self {
+        Self {
+            rx: RxHot::default(),
+            tx: TxHot::default(),
+            warm: Warm::new(id),
+            records: Records::default(),
+            rings: None,
+            cold,
+        }
+    }
+
+    pub(crate) fn id(&self) -> SockId {
+        self.warm.id
+    }
+
+    pub(crate) fn tuple(&self) -> Tuple {
+        self.rx.tuple
+    }
+
+    /// Bytes received in order that the application has not taken yet.
+    #[inline]
+    pub(crate) fn unread(&mut self) -> u64 {
+        let lent = u64::from(self.warm.lent);
+        match &mut self.rings {
+            Some(r) => r.rcv_in.tail() - r.rcv_in.head() + lent,
+            None => lent,
+        }
+    }
+
+    /// Bytes queued and not acknowledged, sent or not.
+    #[inline]
+    pub(crate) fn unacked_and_queued(&mut self) -> u64 {
+        self.rings.as_mut().map_or(0, |r| r.snd_out.tail() - r.snd_out.head())
+    }
+
+    /// The sequence number of the byte at the head of the send ring.
+    #[inline]
+    pub(crate) fn ring_seq(&self) -> SeqNum {
+        // Before the SYN is acknowledged the first byte comes after it.
+        if self.tx.snd_una == self.warm.iss { self.warm.iss + 1 } else { self.tx.snd_una }
+    }
+
+    /// Position in the send ring of a sequence number at or after `snd_una`.
+    #[inline]
+    pub(crate) fn send_pos(&self, seq: SeqNum) -> u64 {
+        let head = self.rings.as_ref().map_or(0, |r| r.snd_out.head());
+        head + u64::from(seq.bytes_since(self.ring_seq()))
+    }
+
+    /// Segments in the network (Linux `tcp_packets_in_flight`).
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.records.in_flight()
+    }
+
+    /// Data (or FIN) that was never sent.
+    #[inline]
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.tx.snd_nxt.before(self.end_of_queue())
+    }
+
+    /// Sequence number after the last queued byte and FIN.
+    #[inline]
+    pub(crate) fn end_of_queue(&self) -> SeqNum {
+        self.tx.write_seq + u32::from(self.tx.fin_queued)
+    }
+
+    /// Remembers what changed for the application.
+    pub(crate) fn note(&mut self, ready: Readiness) {
+        self.warm.pending |= ready;
+    }
+}

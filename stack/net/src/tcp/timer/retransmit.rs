@@ -1,0 +1,155 @@
+//! Time-outs: retransmission, and probes of a closed window (Linux `tcp_retransmit_timer`, `tcp_probe_timer`).
+
+use crate::core::Ctx;
+use crate::sock::error::SockError;
+use crate::stats::Counter;
+use crate::tcp::conn::close;
+use crate::tcp::output;
+use crate::tcp::recovery::machine;
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::state::{StateSet, TcpState};
+use crate::tcp::timer::Rtx;
+use core::time::Duration;
+
+/// SYN time-outs that are not doubled (Linux `tcp_syn_linear_timeouts`).
+const SYN_LINEAR_TIMEOUTS: u32 = 4;
+
+fn rto_max(ctx: &Ctx) -> Duration {
+    Duration::from_millis(u64::from(ctx.sysctl.tcp_rto_max_ms))
+}
+
+fn is_opening(sk: &TcpSock) -> bool {
+    sk.rx.state.is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]))
+}
+
+/// The RTO passed without an ACK.
+pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
+    sk.warm.timers.rtx = None;
+    if sk.records.is_empty() {
+        return;
+    }
+    if is_over(sk, ctx) {
+        give_up(sk, ctx);
+        return;
+    }
+    ctx.mib.inc(Counter::TcpExtTCPTimeouts);
+    machine::enter_loss(sk);
+    let recovery = &mut sk.warm.recovery;
+    recovery.retransmits = recovery.retransmits.saturating_add(1);
+    recovery.retrans_stamp.get_or_insert(ctx.now);
+    let linear = is_opening(sk) && u32::from(sk.warm.recovery.retransmits) <= SYN_LINEAR_TIMEOUTS;
+    if !linear {
+        sk.warm.timers.backoff = sk.warm.timers.backoff.saturating_add(1);
+        sk.warm.rtt.back_off(rto_max(ctx));
+    }
+    if u32::from(sk.warm.recovery.retransmits) > ctx.sysctl.tcp_retries1 {
+        // R1 (RFC 9293 §3.8.3): look for another way.
+        sk.warm.dst.generation = 0;
+    }
+    sk.tx.want.set(Want::RTX_HEAD);
+    let rto = clamp_to_user_timeout(sk, ctx, sk.warm.rtt.rto());
+    sk.warm.timers.rtx = Some((ctx.now + rto, Rtx::Timeout));
+}
+
+/// R2: too many time-outs (Linux `tcp_write_timeout`).
+fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
+    let count = u32::from(sk.warm.recovery.retransmits);
+    let opts = &sk.cold.opts;
+    if is_opening(sk) {
+        let retries = opts.syncnt.unwrap_or(ctx.sysctl.tcp_syn_retries);
+        let linear = SYN_LINEAR_TIMEOUTS.min(retries);
+        return count >= retries + linear || user_timeout_passed(sk, ctx);
+    }
+    if opts.user_timeout > 0 {
+        return user_timeout_passed(sk, ctx);
+    }
+    let mut boundary = ctx.sysctl.tcp_retries2;
+    if sk.rx.features.has(Features::ORPHAN) {
+        boundary = match ctx.sysctl.tcp_orphan_retries {
+            0 => 8,
+            n => n,
+        };
+    }
+    let Some(since) = sk.warm.recovery.retrans_stamp else { return false };
+    ctx.now.since(since) >= model_timeout(ctx, boundary)
+}
+
+/// How long `boundary` doublings of the least RTO take (Linux `tcp_model_timeout`).
+fn model_timeout(ctx: &Ctx, boundary: u32) -> Duration {
+    let base = Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us.max(1)));
+    let max = rto_max(ctx);
+    let doublings = (max.as_micros() / base.as_micros()).max(1).ilog2();
+    if boundary <= doublings {
+        base * ((2u32 << boundary.min(30)) - 1)
+    } else {
+        base * ((2u32 << doublings.min(30)) - 1) + max * (boundary - doublings)
+    }
+}
+
+fn user_timeout_passed(sk: &TcpSock, ctx: &Ctx) -> bool {
+    let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
+    let since = sk.warm.recovery.retrans_stamp.or(sk.warm.timers.probes_since);
+    !limit.is_zero() && since.is_some_and(|s| ctx.now.since(s) >= limit)
+}
+
+fn clamp_to_user_timeout(sk: &TcpSock, ctx: &Ctx, rto: Duration) -> Duration {
+    let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
+    match sk.warm.recovery.retrans_stamp.or(sk.warm.timers.probes_since) {
+        Some(since) if !limit.is_zero() => {
+            rto.min(limit.saturating_sub(ctx.now.since(since)).max(Duration::from_millis(1)))
+        }
+        _ => rto,
+    }
+}
+
+fn give_up(sk: &mut TcpSock, ctx: &mut Ctx) {
+    ctx.mib.inc(Counter::TcpExtTCPAbortOnTimeout);
+    let error = sk.cold.soft_err.unwrap_or(SockError::TimedOut);
+    close::fail(sk, ctx, error);
+}
+
+/// The window is closed and nothing is in the network: ask when it opens (RFC 9293 §3.8.6.1).
+pub(crate) fn arm_probe0(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if matches!(sk.warm.timers.rtx, Some((_, Rtx::WindowProbe))) {
+        return;
+    }
+    let base = sk.warm.rtt.rto().max(Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us)));
+    let shift = u32::from(sk.warm.timers.backoff).min(20);
+    let wait = (base * (1 << shift)).min(rto_max(ctx));
+    let wait = clamp_to_user_timeout(sk, ctx, wait);
+    sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::WindowProbe));
+}
+
+/// Linux `tcp_probe_timer` and `tcp_send_probe0`.
+pub(crate) fn window_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
+    sk.warm.timers.rtx = None;
+    if !sk.records.is_empty() || !sk.has_unsent() {
+        sk.warm.timers.probes_out = 0;
+        sk.warm.timers.backoff = 0;
+        sk.warm.timers.probes_since = None;
+        return;
+    }
+    let since = *sk.warm.timers.probes_since.get_or_insert(ctx.now);
+    // As long as the peer answers (probes_out goes back to 0) the connection stays open (MUST-37).
+    let max_probes = if sk.rx.features.has(Features::ORPHAN) {
+        match ctx.sysctl.tcp_orphan_retries {
+            0 => 8,
+            n => n,
+        }
+    } else {
+        ctx.sysctl.tcp_retries2
+    };
+    let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
+    let over = !limit.is_zero() && ctx.now.since(since) >= limit;
+    if over || u32::from(sk.warm.timers.probes_out) >= max_probes {
+        give_up(sk, ctx);
+        return;
+    }
+    output::probe::wakeup(sk, ctx);
+    if u32::from(sk.warm.timers.backoff) < ctx.sysctl.tcp_retries2 {
+        sk.warm.timers.backoff += 1;
+    }
+    sk.warm.timers.probes_out = sk.warm.timers.probes_out.saturating_add(1);
+    arm_probe0(sk, ctx);
+}

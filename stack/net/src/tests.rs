@@ -1,0 +1,244 @@
+//! Two stacks joined by a link in memory, in virtual time.
+
+use crate::link::{LinkConfig, LinkKind};
+use crate::*;
+use std::time::Duration;
+use millrace_wire::frame::{RxFrame, RxMeta, TxBatch};
+use millrace_wire::mac::MacAddr;
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+
+/// Frames on their way to one side.
+#[derive(Default)]
+struct Wire(Vec<Vec<u8>>);
+
+impl TxBatch for Wire {
+    fn room(&self) -> usize {
+        64usize.saturating_sub(self.0.len())
+    }
+    fn next(&mut self, len: usize) -> Option<&mut [u8]> {
+        (self.room() > 0).then(|| self.0.push(vec![0xee; len]))?;
+        self.0.last_mut().map(Vec::as_mut_slice)
+    }
+}
+
+struct Nobody;
+
+impl Service for Nobody {
+    fn data(&mut self, _: &mut Stack, _: Instant, _: SockId, _: u64, _: &[u8]) -> usize {
+        0
+    }
+    fn ready(&mut self, _: &mut Stack, _: Instant, _: SockId, _: u64, _: Readiness) {}
+}
+
+/// An in-loop service that answers every byte with itself.
+#[derive(Default)]
+struct Echo {
+    eof: bool,
+}
+
+impl Service for Echo {
+    fn data(&mut self, stack: &mut Stack, now: Instant, sock: SockId, _: u64, bytes: &[u8]) -> usize {
+        stack.send(now, sock, bytes, MsgFlags::NONE).unwrap_or(0)
+    }
+    fn ready(&mut self, stack: &mut Stack, now: Instant, sock: SockId, _: u64, ready: Readiness) {
+        if stack.state(sock) == Ok(TcpState::Listen) {
+            while stack.accept(now, sock).is_ok() {}
+            return;
+        }
+        let mut buf = [0; 4096];
+        loop {
+            let room = stack.send_space(sock).unwrap_or(0).min(buf.len());
+            match stack.recv(now, sock, &mut buf[..room], MsgFlags::NONE) {
+                Ok(0) if room > 0 => {
+                    self.eof = true;
+                    let _ = stack.close(now, sock);
+                    return;
+                }
+                Ok(n) if n > 0 => assert_eq!(stack.send(now, sock, &buf[..n], MsgFlags::NONE), Ok(n)),
+                _ => break,
+            }
+        }
+        if ready.intersects(Readiness::ERR | Readiness::HUP) {
+            let _ = stack.close(now, sock);
+        }
+    }
+}
+
+struct Net<A, B> {
+    now: Instant,
+    a: Stack,
+    b: Stack,
+    apps: (A, B),
+    /// Every how many-th frame towards b is lost; 0 is none.
+    lose: usize,
+    count: usize,
+}
+
+const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+fn stack(kind: LinkKind, addr: Ipv4Addr, last: u8) -> Stack {
+    let mut stack = Stack::new(Config::new([last; 32]));
+    let link = LinkConfig { kind, mac: MacAddr([2, 0, 0, 0, 0, last]), vlan: None, mtu: 1500 };
+    let iface = stack.add_iface(IfaceConfig { name: "t0".into(), link, accept_partial_csum: false }).unwrap();
+    stack.add_addr(iface, ipnet::Ipv4Net::new(addr, 24).unwrap()).unwrap();
+    stack
+}
+
+impl<A1: Service, B1: Service> Net<A1, B1> {
+    fn new(kind: LinkKind, apps: (A1, B1)) -> Self {
+        let now = Instant::from_nanos(1_000_000_000);
+        Self { now, a: stack(kind, A, 1), b: stack(kind, B, 2), apps, lose: 0, count: 0 }
+    }
+
+    /// Carries frames both ways until nothing moves.
+    fn settle(&mut self) {
+        let iface = IfaceId(0);
+        for _ in 0..10_000 {
+            let mut to_b = Wire::default();
+            self.a.tx(self.now, iface, &mut to_b);
+            let mut to_a = Wire::default();
+            self.b.tx(self.now, iface, &mut to_a);
+            if to_a.0.is_empty() && to_b.0.is_empty() && !self.a.has_output(iface) && !self.b.has_output(iface) {
+                return;
+            }
+            if self.lose > 0 {
+                to_b.0.retain(|_| {
+                    self.count += 1;
+                    !self.count.is_multiple_of(self.lose)
+                });
+            }
+            feed(&mut self.a, self.now, &mut to_a, &mut self.apps.0);
+            feed(&mut self.b, self.now, &mut to_b, &mut self.apps.1);
+            self.a.audit().unwrap();
+            self.b.audit().unwrap();
+        }
+        panic!("never quiet");
+    }
+
+    /// Lets time pass, timer by timer.
+    fn run(&mut self, limit: Duration) {
+        let end = self.now + limit;
+        self.settle();
+        loop {
+            let next = [self.a.next_deadline(), self.b.next_deadline()].into_iter().flatten().min();
+            match next {
+                Some(at) if at <= end => self.now = at.max(self.now),
+                _ => break,
+            }
+            self.a.tick(self.now);
+            self.b.tick(self.now);
+            self.a.dispatch(self.now, &mut self.apps.0);
+            self.b.dispatch(self.now, &mut self.apps.1);
+            self.settle();
+        }
+        self.now = end;
+    }
+}
+
+fn feed(stack: &mut Stack, now: Instant, wire: &mut Wire, app: &mut dyn Service) {
+    let mut frames: Vec<_> = wire.0.iter_mut().map(|f| RxFrame::new(f, RxMeta::default())).collect();
+    stack.rx(now, IfaceId(0), &mut frames);
+    stack.deliver(now, &frames, app);
+    stack.dispatch(now, app);
+}
+
+fn listener(stack: &mut Stack, attach: bool) -> SockId {
+    let s = stack.tcp_socket().unwrap();
+    stack.bind(s, SocketAddrV4::new(B, 80)).unwrap();
+    stack.listen(s, 16).unwrap();
+    if attach {
+        stack.attach(s, 7).unwrap();
+    }
+    s
+}
+
+fn connected<A1: Service, B1: Service>(net: &mut Net<A1, B1>, l: SockId) -> (SockId, SockId) {
+    let c = net.a.tcp_socket().unwrap();
+    assert_eq!(net.a.connect(net.now, c, SocketAddrV4::new(B, 80)), Err(SockError::InProgress));
+    net.settle();
+    assert_eq!(net.a.state(c), Ok(TcpState::Established));
+    let (s, _) = net.b.accept(net.now, l).unwrap();
+    assert_eq!(net.b.state(s), Ok(TcpState::Established));
+    (c, s)
+}
+
+#[test]
+fn handshake_data_close_over_ethernet() {
+    let mut net = Net::new(LinkKind::Ethernet, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    assert_eq!(net.a.send(net.now, c, b"hello", MsgFlags::NONE), Ok(5));
+    net.settle();
+    let mut buf = [0; 16];
+    assert_eq!(net.b.recv(net.now, s, &mut buf, MsgFlags::NONE), Ok(5));
+    assert_eq!(&buf[..5], b"hello");
+    net.a.shutdown(net.now, c, Shutdown::Write).unwrap();
+    net.settle();
+    assert_eq!(net.b.recv(net.now, s, &mut buf, MsgFlags::NONE), Ok(0));
+    assert_eq!(net.b.send(net.now, s, b"bye", MsgFlags::NONE), Ok(3));
+    net.b.close(net.now, s).unwrap();
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.a.recv(net.now, c, &mut buf, MsgFlags::NONE), Ok(3));
+    assert_eq!(net.a.recv(net.now, c, &mut buf, MsgFlags::NONE), Ok(0));
+    net.a.close(net.now, c).unwrap();
+    assert_eq!(net.a.census().time_wait, 1);
+    assert_eq!(net.b.census().sockets, 1, "only the listener");
+    net.run(Duration::from_secs(70));
+    let census = net.a.census();
+    assert_eq!((census.time_wait, census.hashed, census.bound_ports, census.ring_chunks), (0, 0, 0, 0));
+}
+
+#[test]
+fn echo_of_a_megabyte_with_loss() {
+    for lose in [0, 50, 20] {
+        let mut net = Net::new(LinkKind::Ip, (Nobody, Echo::default()));
+        net.lose = lose;
+        listener(&mut net.b, true);
+        let c = net.a.tcp_socket().unwrap();
+        let _ = net.a.connect(net.now, c, SocketAddrV4::new(B, 80));
+        net.run(Duration::from_secs(10));
+        let data: Vec<u8> = (0..1_000_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let (mut sent, mut got) = (0, Vec::new());
+        let mut buf = vec![0; 65_536];
+        for _ in 0..100_000 {
+            if sent < data.len() {
+                sent += net.a.send(net.now, c, &data[sent..], MsgFlags::NONE).unwrap_or(0);
+            }
+            net.run(Duration::from_millis(1));
+            while let Ok(n) = net.a.recv(net.now, c, &mut buf, MsgFlags::NONE) {
+                assert!(n > 0);
+                got.extend_from_slice(&buf[..n]);
+            }
+            if got.len() == data.len() {
+                break;
+            }
+        }
+        assert!(got == data, "lose {lose}: {} of {} bytes", got.len(), data.len());
+        net.a.close(net.now, c).unwrap();
+        net.run(Duration::from_secs(200));
+        assert!(net.apps.1.eof);
+        let census = net.b.census();
+        assert_eq!((census.sockets, census.ring_chunks, census.timers), (1, 0, 0));
+        assert_eq!(net.a.census().sockets + net.a.census().time_wait, 0);
+    }
+}
+
+#[test]
+fn refused_and_reset() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let c = net.a.tcp_socket().unwrap();
+    let _ = net.a.connect(net.now, c, SocketAddrV4::new(B, 81));
+    net.settle();
+    assert_eq!(net.a.take_error(c), Some(SockError::Refused));
+    net.a.close(net.now, c).unwrap();
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    let _ = net.a.send(net.now, c, b"unread", MsgFlags::NONE);
+    net.settle();
+    net.b.close(net.now, s).unwrap();
+    net.settle();
+    assert_eq!(net.a.recv(net.now, c, &mut [0; 4], MsgFlags::NONE), Err(SockError::Reset));
+    net.a.close(net.now, c).unwrap();
+    assert_eq!((net.a.census().sockets, net.b.census().sockets), (0, 1));
+}
