@@ -15,7 +15,14 @@ use millrace_wire::time::Instant;
 pub trait Service {
     /// In-order bytes of `sock`, lent for this call. Returns how many were taken, 0 to all; the rest is kept in the
     /// receive ring, for `recv`.
-    fn data(&mut self, stack: &mut Stack, now: Instant, sock: SockId, user: u64, bytes: &[u8]) -> usize;
+    fn data(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        sock: SockId,
+        user: u64,
+        bytes: &[u8],
+    ) -> usize;
 
     /// Something changed: a connection to accept or bytes to read (IN), room after EAGAIN or a partial send (OUT),
     /// the peer's FIN (RDHUP), an error (ERR), the end (HUP).
@@ -41,7 +48,9 @@ impl Stack {
     }
 
     fn deliver_one(&mut self, now: Instant, id: SockId, bytes: &[u8], services: &mut dyn Service) {
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
         let len = bytes.len() as u32;
         if sk.warm.lent < len || sk.rings.is_none() {
             return;
@@ -49,23 +58,37 @@ impl Stack {
         sk.warm.lent -= len;
         let lend = sk.rx.features.has(Features::ATTACHED) && ring_is_empty(sk);
         let user = sk.warm.user;
-        let taken = if lend { services.data(self, now, id, user, bytes).min(bytes.len()) } else { 0 };
+        let taken = if lend {
+            services.data(self, now, id, user, bytes).min(bytes.len())
+        } else {
+            0
+        };
         self.ctx.mib.add(Counter::MillraceLentBytes, taken as u64);
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
         let ctx = &mut self.ctx;
         if let Some(rings) = &mut sk.rings {
             let tail = rings.rcv_in.tail();
             let after = tail + taken as u64;
-            if taken > 0 && rings.rcv_in.skip(&mut rings.rcv_out, after, &mut ctx.chunks) == Skipped::Refused {
+            if taken > 0
+                && rings
+                    .rcv_in
+                    .skip(&mut rings.rcv_out, after, &mut ctx.chunks)
+                    == Skipped::Refused
+            {
                 // Memory is reserved beyond, for what else was lent: the positions pass over it.
                 rings.rcv_in.publish(after);
                 rings.rcv_out.advance(after);
                 rings.rcv_in.reclaim(&mut ctx.chunks);
             }
             if taken < bytes.len() {
-                let _ = rings.rcv_in.write_at(after, &bytes[taken..], &mut ctx.chunks);
+                let _ = rings
+                    .rcv_in
+                    .write_at(after, &bytes[taken..], &mut ctx.chunks);
                 rings.rcv_in.publish(after + (bytes.len() - taken) as u64);
-                ctx.mib.add(Counter::MillraceRingBytes, (bytes.len() - taken) as u64);
+                ctx.mib
+                    .add(Counter::MillraceRingBytes, (bytes.len() - taken) as u64);
             }
         }
         acking::cleanup_rbuf(sk, ctx);
@@ -76,13 +99,21 @@ impl Stack {
     pub fn dispatch(&mut self, now: Instant, services: &mut dyn Service) {
         self.ctx.now = now;
         for _ in 0..self.ctx.events.len() {
-            let Some(id) = self.ctx.events.pop_front() else { return };
-            let Some(sk) = self.socks.tcp.get_mut(id) else { continue };
+            let Some(id) = self.ctx.events.pop_front() else {
+                return;
+            };
+            let Some(sk) = self.socks.tcp.get_mut(id) else {
+                continue;
+            };
             sk.warm.event_queued = false;
             let ready = core::mem::replace(&mut sk.warm.pending, Readiness::NONE);
             let user = sk.warm.user;
             let readable = ready.contains(Readiness::IN) && ready_to_read(sk);
-            let ready = if readable { ready } else { ready.without(Readiness::IN) };
+            let ready = if readable {
+                ready
+            } else {
+                ready.without(Readiness::IN)
+            };
             if sk.rx.features.has(Features::ATTACHED) && ready != Readiness::NONE {
                 services.ready(self, now, id, user, ready);
             }
@@ -96,7 +127,9 @@ impl Stack {
 }
 
 fn ring_is_empty(sk: &mut TcpSock) -> bool {
-    sk.rings.as_mut().is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
+    sk.rings
+        .as_mut()
+        .is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
 }
 
 /// Bytes that were lent and taken need no event.

@@ -11,13 +11,23 @@ impl Stack {
     /// The first invariant that does not hold.
     pub fn audit(&self) -> Result<(), String> {
         for id in self.socks.tcp.ids() {
-            let Some(sk) = self.socks.tcp.get(id) else { continue };
+            let Some(sk) = self.socks.tcp.get(id) else {
+                continue;
+            };
             let tx = &sk.tx;
-            let broken = |what: &str| Err(format!("{id:?} {:?} in {}: {what}", sk.tuple(), sk.rx.state.name()));
+            let broken = |what: &str| {
+                Err(format!(
+                    "{id:?} {:?} in {}: {what}",
+                    sk.tuple(),
+                    sk.rx.state.name()
+                ))
+            };
             if !sk.records.is_consistent() {
                 return broken("record counters differ from a recount, or the records have gaps");
             }
-            if tx.snd_una.after(tx.snd_nxt) || tx.snd_nxt.after(sk.end_of_queue()) && sk.rx.state != TcpState::Close {
+            if tx.snd_una.after(tx.snd_nxt)
+                || tx.snd_nxt.after(sk.end_of_queue()) && sk.rx.state != TcpState::Close
+            {
                 return broken("snd_una <= snd_nxt <= end of queue does not hold");
             }
             if let Some(first) = sk.records.front()
@@ -38,10 +48,18 @@ impl Stack {
                 }
             }
         }
-        let hashed = self.socks.tcp.ids().filter(|id| self.socks.tcp.get(*id).is_some_and(|sk| sk.warm.hashed)).count();
+        let hashed = self
+            .socks
+            .tcp
+            .ids()
+            .filter(|id| self.socks.tcp.get(*id).is_some_and(|sk| sk.warm.hashed))
+            .count();
         let all = hashed + self.socks.requests.len() + self.socks.tw.len();
         if all != self.socks.ehash.len() {
-            return Err(format!("ehash has {} entries for {all} sockets", self.socks.ehash.len()));
+            return Err(format!(
+                "ehash has {} entries for {all} sockets",
+                self.socks.ehash.len()
+            ));
         }
         Ok(())
     }

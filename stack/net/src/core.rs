@@ -18,10 +18,10 @@ use crate::tcp::demux::ehash::Ehash;
 use crate::tcp::demux::lhash::Lhash;
 use crate::tcp::output;
 use crate::tcp::segment::Part;
-use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::timewait::TimeWait;
+use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::state::TcpState;
 use crate::wheel::Wheel;
 use core::net::Ipv4Addr;
@@ -74,7 +74,11 @@ pub struct Config {
 impl Config {
     /// Linux's defaults with this seed.
     pub fn new(seed: [u8; 32]) -> Self {
-        Self { sysctl: Sysctl::default(), limits: Limits::default(), seed }
+        Self {
+            sysctl: Sysctl::default(),
+            limits: Limits::default(),
+            seed,
+        }
     }
 }
 
@@ -179,9 +183,21 @@ impl Ctx {
 
     /// The way to `dst`; none when there is no route, or not to a single host beyond a link.
     pub(crate) fn route(&self, dst: Ipv4Addr, src: Option<Ipv4Addr>) -> Option<Dst> {
-        let hop = self.routes.lookup(dst, src).ok().filter(|hop| hop.kind == HopKind::Unicast)?;
-        let mtu = self.pmtu.get(self.now, dst).map_or(hop.mtu, |learnt| learnt.min(hop.mtu));
-        Some(Dst { iface: hop.iface, next_hop: hop.next_hop, mtu, generation: self.generation() })
+        let hop = self
+            .routes
+            .lookup(dst, src)
+            .ok()
+            .filter(|hop| hop.kind == HopKind::Unicast)?;
+        let mtu = self
+            .pmtu
+            .get(self.now, dst)
+            .map_or(hop.mtu, |learnt| learnt.min(hop.mtu));
+        Some(Dst {
+            iface: hop.iface,
+            next_hop: hop.next_hop,
+            mtu,
+            generation: self.generation(),
+        })
     }
 
     /// The routing generation; never 0.
@@ -202,7 +218,10 @@ impl Ctx {
 
     /// Queues a control segment on its interface.
     pub(crate) fn push_ctl(&mut self, ctl: Ctl) {
-        let queued = self.ifaces.get_mut(ctl.dst.iface.0 as usize).map(|i| i.qdisc.push_ctl(ctl));
+        let queued = self
+            .ifaces
+            .get_mut(ctl.dst.iface.0 as usize)
+            .map(|i| i.qdisc.push_ctl(ctl));
         if !matches!(queued, Some(Ok(()))) {
             self.mib.inc(Counter::MillraceCtlQueueFull);
             self.drops.count(crate::drop::DropReason::ControlQueueFull);
@@ -215,7 +234,8 @@ impl Ctx {
         let now = self.seconds();
         if sk.warm.confirmed != now {
             sk.warm.confirmed = now;
-            self.neigh.confirm(self.now, sk.warm.dst.iface, sk.warm.dst.next_hop);
+            self.neigh
+                .confirm(self.now, sk.warm.dst.iface, sk.warm.dst.next_hop);
         }
     }
 
@@ -242,7 +262,11 @@ pub struct Stack {
 impl Stack {
     /// A stack without interfaces.
     pub fn new(config: Config) -> Self {
-        let Config { sysctl, limits, seed } = config;
+        let Config {
+            sysctl,
+            limits,
+            seed,
+        } = config;
         let mut keys = Keys::new(&seed);
         let socks = Socks {
             tcp: Slab::new(SockKind::Tcp, limits.max_sockets),
@@ -327,12 +351,19 @@ impl Stack {
     /// After anything happened to a socket: its table entries, its place in the qdisc, its timer and its events
     /// follow its state. The one place where effects leave a socket.
     pub(crate) fn settle(&mut self, id: SockId) {
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
         if sk.rx.state == TcpState::Close && (sk.warm.hashed || sk.warm.leaving.is_some()) {
             self.unhash(id);
         }
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
-        if sk.rx.state == TcpState::Close && sk.rx.features.has(Features::ORPHAN) && sk.cold.parent.is_none() {
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
+        if sk.rx.state == TcpState::Close
+            && sk.rx.features.has(Features::ORPHAN)
+            && sk.cold.parent.is_none()
+        {
             self.destroy(id);
             return;
         }
@@ -354,7 +385,9 @@ impl Stack {
 
     /// The connection is over: its tuple is free, or a mini-socket's.
     fn unhash(&mut self, id: SockId) {
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
         let leaving = sk.warm.leaving.take();
         let (hash, port, locked) = (sk.warm.hash, sk.cold.port, sk.cold.port_locked);
         let mini = leaving.is_some_and(|(substate, ms)| self.insert_time_wait(id, substate, ms));
@@ -381,7 +414,9 @@ impl Stack {
 
     /// Frees a socket that nobody can reach any more.
     pub(crate) fn destroy(&mut self, id: SockId) {
-        let Some(mut sk) = self.socks.tcp.remove(id) else { return };
+        let Some(mut sk) = self.socks.tcp.remove(id) else {
+            return;
+        };
         self.ctx.wheel.cancel(&mut sk.warm.wheel);
         if sk.tx.queued {
             self.ctx.neigh.forget_flow(id);
@@ -392,7 +427,13 @@ impl Stack {
         if sk.cold.port != 0 && sk.cold.port_locked {
             self.socks.bhash.release(sk.cold.port, id);
         }
-        if let Some(Rings { mut rcv_in, rcv_out, mut snd_in, snd_out }) = sk.rings.take() {
+        if let Some(Rings {
+            mut rcv_in,
+            rcv_out,
+            mut snd_in,
+            snd_out,
+        }) = sk.rings.take()
+        {
             // With the readers gone all memory goes back to the pool.
             drop((rcv_out, snd_out));
             let _ = rcv_in.release(&mut self.ctx.chunks);

@@ -47,7 +47,6 @@ drop_reasons! {
     ArpIgnored => "ARP packet ignored by policy (locktime, permanent entry, address conflict)",
     NeighQueueFull => "queue of packets waiting for a neighbour is full",
     NeighFailed => "neighbour did not answer",
-    NeighTableFull => "neighbour table is full",
 
     // IPv4 and routes.
     Ipv4Malformed => "IPv4 header malformed or truncated",
@@ -57,7 +56,6 @@ drop_reasons! {
     Ipv4BadOptions => "IPv4 options malformed",
     Ipv4SourceRoute => "IPv4 source route refused",
     Ipv4Fragment => "IPv4 fragment: reassembly is not available",
-    Ipv4Ttl => "IPv4 time to live exceeded",
     Ipv4UnknownProtocol => "IPv4 protocol that the stack does not speak",
     NoRoute => "no route to the destination",
 
@@ -82,22 +80,17 @@ drop_reasons! {
     TcpOldAck => "TCP acknowledgement too old",
     TcpAckUnsent => "TCP acknowledgement of data not yet sent",
     TcpInvalidAck => "TCP acknowledgement wrong for this state",
-    TcpChallengeAck => "segment answered with a challenge ACK",
     TcpInvalidRst => "RST not at the expected sequence number",
     TcpInvalidSyn => "SYN in the window of a synchronized connection",
     TcpNoAck => "segment without ACK on a synchronized connection",
     TcpClosed => "TCP data after the socket was closed",
-    TcpRcvQueueFull => "TCP data beyond the receive buffer",
-    TcpRcvPruned => "out-of-order TCP data pruned under memory pressure",
     TcpOfoLimit => "too many out-of-order ranges",
     TcpTimeWait => "segment for a connection in TIME_WAIT",
-    TcpAbortOnMemory => "TCP connection refused: memory limit",
 
     // UDP.
     UdpMalformed => "UDP header malformed or truncated",
     UdpBadChecksum => "UDP checksum wrong",
     UdpNoPort => "no UDP socket for this port",
-    UdpRcvQueueFull => "UDP receive queue full",
 
     // Queues and memory.
     QdiscFull => "transmit queue full",

@@ -17,6 +17,11 @@ pub(crate) struct Dst {
 
 impl Default for Dst {
     fn default() -> Self {
-        Self { iface: IfaceId(0), next_hop: Ipv4Addr::UNSPECIFIED, mtu: 0, generation: 0 }
+        Self {
+            iface: IfaceId(0),
+            next_hop: Ipv4Addr::UNSPECIFIED,
+            mtu: 0,
+            generation: 0,
+        }
     }
 }

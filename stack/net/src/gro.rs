@@ -39,7 +39,8 @@ impl Gro {
             return;
         }
         self.next.push(END);
-        let flow = |t: &&mut Train| t.merged.hash == segment.hash && t.merged.tuple == segment.tuple;
+        let flow =
+            |t: &&mut Train| t.merged.hash == segment.hash && t.merged.tuple == segment.tuple;
         let mut tail = None;
         if let Some(train) = self.trains.iter_mut().rev().find(flow) {
             if follows(train, &segment) {
@@ -55,7 +56,13 @@ impl Gro {
             Some(last) => self.next[last as usize] = index,
             None => {
                 let open = segment.simple && segment.len > 0 && segment.flags == TcpFlags::ACK;
-                self.trains.push(Train { merged: segment, first: index, last: index, mss: segment.len, open });
+                self.trains.push(Train {
+                    merged: segment,
+                    first: index,
+                    last: index,
+                    mss: segment.len,
+                    open,
+                });
             }
         }
     }
@@ -108,6 +115,6 @@ fn follows(train: &Train, seg: &Segment) -> bool {
 fn merge(train: &mut Train, seg: &Segment) {
     train.merged.len += seg.len;
     train.merged.segs += 1;
-    train.merged.flags = train.merged.flags | seg.flags;
+    train.merged.flags |= seg.flags;
     train.open = seg.len == train.mss && !seg.flags.contains(TcpFlags::PSH);
 }

@@ -80,7 +80,11 @@ impl Template {
         slot[..self.len].copy_from_slice(&self.bytes[..self.len]);
         let total = (self.len - self.l3 + payload) as u16;
         put_u16(slot, self.l3 + IP_TOTAL_LEN, total);
-        put_u16(slot, self.l3 + IP_CHECKSUM, self.ip_sum.add_u16(total).finish());
+        put_u16(
+            slot,
+            self.l3 + IP_CHECKSUM,
+            self.ip_sum.add_u16(total).finish(),
+        );
         let seq = self.l4 + TCP_SEQ;
         slot[seq..seq + 4].copy_from_slice(&self.seq.wrapping_add(offset).to_be_bytes());
         slot[self.l4 + TCP_FLAGS] |= flags.0;
@@ -105,19 +109,31 @@ pub(crate) struct Super<'a> {
 }
 
 /// Cuts it into slots. Returns the packets made and the octets they carry; fewer than asked when the device is full.
-pub(crate) fn cut(job: &Super<'_>, ring: Option<&mut ByteConsumer>, batch: &mut dyn TxBatch) -> (u32, u32) {
+pub(crate) fn cut(
+    job: &Super<'_>,
+    ring: Option<&mut ByteConsumer>,
+    batch: &mut dyn TxBatch,
+) -> (u32, u32) {
     let header = job.template.len;
     let Some(ring) = ring.filter(|_| job.len > 0) else {
-        let Some(slot) = batch.next(header) else { return (0, 0) };
+        let Some(slot) = batch.next(header) else {
+            return (0, 0);
+        };
         job.template.write(slot, 0, job.last, 0);
         return (1, 0);
     };
     let (mut packets, mut done) = (0, 0);
     while done < job.len {
         let take = (job.len - done).min(u32::from(job.mss));
-        let Some(slot) = batch.next(header + take as usize) else { break };
+        let Some(slot) = batch.next(header + take as usize) else {
+            break;
+        };
         ring.copy_to(job.pos + u64::from(done), &mut slot[header..]);
-        let flags = if done + take == job.len { job.last } else { TcpFlags::NONE };
+        let flags = if done + take == job.len {
+            job.last
+        } else {
+            TcpFlags::NONE
+        };
         job.template.write(slot, done, flags, take as usize);
         done += take;
         packets += 1;
@@ -127,7 +143,12 @@ pub(crate) fn cut(job: &Super<'_>, ring: Option<&mut ByteConsumer>, batch: &mut 
 
 /// An IP packet with a TCP segment and no payload, without link header: for a neighbour that is not known yet.
 pub(crate) fn bare_packet(tuple: &Tuple, ip: IpFields, tcp: &TcpHeader, options: &[u8]) -> Vec<u8> {
-    let link = LinkConfig { kind: link::LinkKind::Ip, mac: MacAddr::ZERO, vlan: None, mtu: u16::MAX };
+    let link = LinkConfig {
+        kind: link::LinkKind::Ip,
+        mac: MacAddr::ZERO,
+        vlan: None,
+        mtu: u16::MAX,
+    };
     let template = Template::new(&link, MacAddr::ZERO, tuple, ip, tcp, options);
     let mut packet = vec![0; template.len];
     template.write(&mut packet, 0, TcpFlags::NONE, 0);

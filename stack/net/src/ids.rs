@@ -60,7 +60,10 @@ impl SockId {
 
     /// The inverse of [`SockId::to_u64`]. A number that never was an id gives an id that no socket has.
     pub const fn from_u64(raw: u64) -> Self {
-        Self { place: Place(raw as u32), generation: (raw >> 32) as u32 }
+        Self {
+            place: Place(raw as u32),
+            generation: (raw >> 32) as u32,
+        }
     }
 }
 

@@ -21,7 +21,11 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(seed: &[u8; 32]) -> Self {
         let (a, b) = seed.split_at(16);
-        let word = |half: &[u8], i: usize| half[i * 8..i * 8 + 8].iter().fold(0u64, |w, b| w << 8 | u64::from(*b));
+        let word = |half: &[u8], i: usize| {
+            half[i * 8..i * 8 + 8]
+                .iter()
+                .fold(0u64, |w, b| w << 8 | u64::from(*b))
+        };
         let root = SipHasher13::new_with_keys(word(a, 0), word(a, 1) ^ word(b, 0));
         let derive = |purpose: u64| {
             let half = |n: u64| {
@@ -61,7 +65,14 @@ impl Keys {
 
     /// Offset of the timestamp clock towards one peer address pair (Linux `secure_tcp_ts_off`).
     pub(crate) fn ts_offset(&self, t: &Tuple) -> u32 {
-        Self::tuple(&self.ts_offset, &Tuple { lport: 0, rport: 0, ..*t }) as u32
+        Self::tuple(
+            &self.ts_offset,
+            &Tuple {
+                lport: 0,
+                rport: 0,
+                ..*t
+            },
+        ) as u32
     }
 
     /// Where the search for an ephemeral port starts for this destination (RFC 6056 algorithm 4).

@@ -41,7 +41,13 @@ impl Stack {
     }
 
     /// One frame as far as its transport; TCP segments are collected.
-    fn frame(&mut self, iface: IfaceId, index: u8, frame: &RxFrame<'_>, gro: &mut Gro) -> Result<(), DropReason> {
+    fn frame(
+        &mut self,
+        iface: IfaceId,
+        index: u8,
+        frame: &RxFrame<'_>,
+        gro: &mut Gro,
+    ) -> Result<(), DropReason> {
         let Some(config) = self.ctx.ifaces.get(iface.0 as usize).map(|i| i.link) else {
             return Err(DropReason::LinkNotOurMac);
         };
@@ -56,9 +62,17 @@ impl Stack {
     fn arp(&mut self, iface: IfaceId, inbound: &Inbound, bytes: &[u8]) -> Result<(), DropReason> {
         let packet = ArpPacket::parse(bytes).map_err(|_| DropReason::ArpMalformed)?;
         let ctx = &mut self.ctx;
-        let mac = ctx.ifaces.get(iface.0 as usize).map(|i| i.link.mac).unwrap_or_default();
+        let mac = ctx
+            .ifaces
+            .get(iface.0 as usize)
+            .map(|i| i.link.mac)
+            .unwrap_or_default();
         let routes = &ctx.routes;
-        ctx.neigh.input(ctx.now, iface, mac, inbound.cast, &packet, |ip| routes.is_local(ip)).map(|_| ())
+        ctx.neigh
+            .input(ctx.now, iface, mac, inbound.cast, &packet, |ip| {
+                routes.is_local(ip)
+            })
+            .map(|_| ())
     }
 
     fn ipv4(
@@ -71,10 +85,15 @@ impl Stack {
         gro: &mut Gro,
     ) -> Result<(), DropReason> {
         self.ctx.mib.inc(Counter::IpInReceives);
-        let accepted = ip::input(bytes, Origin::Wire, &self.ctx.routes).inspect_err(|reason| match reason {
-            DropReason::Ipv4NotOurs | DropReason::Ipv4MartianSource => self.ctx.mib.inc(Counter::IpInAddrErrors),
-            _ => self.ctx.mib.inc(Counter::IpInHdrErrors),
-        })?;
+        let accepted =
+            ip::input(bytes, Origin::Wire, &self.ctx.routes).inspect_err(
+                |reason| match reason {
+                    DropReason::Ipv4NotOurs | DropReason::Ipv4MartianSource => {
+                        self.ctx.mib.inc(Counter::IpInAddrErrors)
+                    }
+                    _ => self.ctx.mib.inc(Counter::IpInHdrErrors),
+                },
+            )?;
         match accepted.packet.protocol() {
             protocol::TCP => {
                 self.ctx.mib.inc(Counter::IpInDelivers);
@@ -92,7 +111,11 @@ impl Stack {
             }
             _ => {
                 self.ctx.mib.inc(Counter::IpInUnknownProtos);
-                self.send_icmp_error(&accepted, inbound.cast, icmp::ErrorKind::ProtocolUnreachable);
+                self.send_icmp_error(
+                    &accepted,
+                    inbound.cast,
+                    icmp::ErrorKind::ProtocolUnreachable,
+                );
                 Err(DropReason::Ipv4UnknownProtocol)
             }
         }
@@ -121,9 +144,14 @@ impl Stack {
             RxCsum::L4Ok => mib.inc(Counter::MillraceCsumByDevice),
             RxCsum::None if view.checksum_ok(packet.src(), packet.dst()) => {}
             RxCsum::None => {
-                let partial = self.ctx.ifaces.get(iface.0 as usize).is_some_and(|i| i.accept_partial_csum);
+                let partial = self
+                    .ctx
+                    .ifaces
+                    .get(iface.0 as usize)
+                    .is_some_and(|i| i.accept_partial_csum);
                 let len = packet.payload().len() as u16;
-                let pseudo = pseudo_header_v4(packet.src(), packet.dst(), protocol::TCP, len).fold();
+                let pseudo =
+                    pseudo_header_v4(packet.src(), packet.dst(), protocol::TCP, len).fold();
                 if !partial || view.checksum() != pseudo {
                     mib.inc(Counter::TcpInErrs);
                     mib.inc(Counter::TcpInCsumErrors);
@@ -139,24 +167,39 @@ impl Stack {
         };
         let l4 = inbound.l3_offset + packet.header_len();
         let header = view.header_len();
-        let part = |offset: usize, len: usize| Part { frame: index, offset: offset as u16, len: len as u16 };
+        let part = |offset: usize, len: usize| Part {
+            frame: index,
+            offset: offset as u16,
+            len: len as u16,
+        };
         let options = part(l4 + 20, view.options().len());
         let payload = part(l4 + header, view.payload().len());
         let hash = tuple.hash(&self.ctx.keys);
-        Ok((Segment::new(&view, tuple, hash, options, packet.tos()), payload))
+        Ok((
+            Segment::new(&view, tuple, hash, options, packet.tos()),
+            payload,
+        ))
     }
 
     fn trains(&mut self, gro: &Gro, frames: &[RxFrame<'_>]) {
-        self.ctx.mib.add(Counter::TcpExtTCPRcvCoalesce, gro.coalesced);
+        self.ctx
+            .mib
+            .add(Counter::TcpExtTCPRcvCoalesce, gro.coalesced);
         for index in 0..gro.trains() {
             let (segment, parts) = gro.train(index);
-            let payload = Payload { frames, parts: &parts };
+            let payload = Payload {
+                frames,
+                parts: &parts,
+            };
             if self.fast(&segment, &payload) == fast::Fast::Taken {
                 continue;
             }
             // The slow path sees every segment as it came.
             for (segment, part) in gro.members(index) {
-                let payload = Payload { frames, parts: &[part] };
+                let payload = Payload {
+                    frames,
+                    parts: &[part],
+                };
                 self.tcp(&segment, &payload);
             }
         }
@@ -167,9 +210,12 @@ impl Stack {
         let socks = &mut self.socks;
         let tcp = &socks.tcp;
         let place = socks.ehash.lookup(seg.hash, |p| {
-            p.kind() == SockKind::Tcp && tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == seg.tuple)
+            p.kind() == SockKind::Tcp
+                && tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == seg.tuple)
         });
-        let Some(sk) = place.and_then(|p| socks.tcp.at_mut(p.index())) else { return fast::Fast::Declined };
+        let Some(sk) = place.and_then(|p| socks.tcp.at_mut(p.index())) else {
+            return fast::Fast::Declined;
+        };
         let id = sk.id();
         let outcome = fast::try_fast(sk, &mut self.ctx, seg, payload);
         if outcome == fast::Fast::Taken {
@@ -197,8 +243,14 @@ impl Stack {
     fn demux(&mut self, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
         let socks = &self.socks;
         let found = socks.ehash.lookup(seg.hash, |p| match p.kind() {
-            SockKind::Tcp => socks.tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == seg.tuple),
-            SockKind::Request => socks.requests.at(p.index()).is_some_and(|r| r.tuple == seg.tuple),
+            SockKind::Tcp => socks
+                .tcp
+                .at(p.index())
+                .is_some_and(|sk| sk.rx.tuple == seg.tuple),
+            SockKind::Request => socks
+                .requests
+                .at(p.index())
+                .is_some_and(|r| r.tuple == seg.tuple),
             SockKind::TimeWait => socks.tw.at(p.index()).is_some_and(|t| t.tuple == seg.tuple),
         });
         match found.map(|p| (p.kind(), p.index())) {
@@ -211,7 +263,11 @@ impl Stack {
                 let id = self.socks.tw.id_at(index);
                 self.time_wait_input(id, seg, payload)
             }
-            None => match self.socks.lhash.lookup(seg.tuple.local, seg.tuple.lport, seg.hash) {
+            None => match self
+                .socks
+                .lhash
+                .lookup(seg.tuple.local, seg.tuple.lport, seg.hash)
+            {
                 Some(listener) => self.listener_input(listener, seg, payload, None),
                 None => Fate::Reset(DropReason::TcpNoSocket),
             },
@@ -219,7 +275,9 @@ impl Stack {
     }
 
     fn full_socket(&mut self, index: u32, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
-        let Some(sk) = self.socks.tcp.at_mut(index) else { return Fate::Dropped(DropReason::TcpNoSocket) };
+        let Some(sk) = self.socks.tcp.at_mut(index) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
         let id = sk.id();
         let fate = input::segment(sk, &mut self.ctx, seg, payload);
         self.settle(id);
@@ -244,14 +302,15 @@ impl Stack {
 
     fn icmp(&mut self, accepted: &Accepted<'_>) -> Result<(), DropReason> {
         self.ctx.mib.inc(Counter::IcmpInMsgs);
-        let input = icmp::input(&accepted.packet, accepted.dst).inspect_err(|reason| match reason {
-            DropReason::IcmpBadChecksum => {
-                self.ctx.mib.inc(Counter::IcmpInErrors);
-                self.ctx.mib.inc(Counter::IcmpInCsumErrors);
-            }
-            DropReason::IcmpMalformed => self.ctx.mib.inc(Counter::IcmpInErrors),
-            _ => {}
-        })?;
+        let input =
+            icmp::input(&accepted.packet, accepted.dst).inspect_err(|reason| match reason {
+                DropReason::IcmpBadChecksum => {
+                    self.ctx.mib.inc(Counter::IcmpInErrors);
+                    self.ctx.mib.inc(Counter::IcmpInCsumErrors);
+                }
+                DropReason::IcmpMalformed => self.ctx.mib.inc(Counter::IcmpInErrors),
+                _ => {}
+            })?;
         match input {
             IcmpInput::EchoRequest(echo) => {
                 self.ctx.mib.inc(Counter::IcmpInEchos);
@@ -262,7 +321,8 @@ impl Stack {
                 let reply = icmp::echo_reply(&accepted.packet, &echo, fields);
                 self.ctx.mib.inc(Counter::IcmpOutMsgs);
                 self.ctx.mib.inc(Counter::IcmpOutEchoReps);
-                self.ctx.send_ip(accepted.packet.src(), accepted.packet.dst(), reply);
+                self.ctx
+                    .send_ip(accepted.packet.src(), accepted.packet.dst(), reply);
                 Ok(())
             }
             IcmpInput::EchoReply(_) => {
@@ -285,12 +345,23 @@ impl Stack {
         if quoted.protocol != protocol::TCP || !self.ctx.routes.is_local(quoted.src) {
             return Err(DropReason::IcmpNoMatch);
         }
-        let tuple = Tuple { local: quoted.src, remote: quoted.dst, lport: quoted.sport, rport: quoted.dport };
+        let tuple = Tuple {
+            local: quoted.src,
+            remote: quoted.dst,
+            lport: quoted.sport,
+            rport: quoted.dport,
+        };
         let hash = tuple.hash(&self.ctx.keys);
         let socks = &self.socks;
         let found = socks.ehash.lookup(hash, |p| match p.kind() {
-            SockKind::Tcp => socks.tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == tuple),
-            SockKind::Request => socks.requests.at(p.index()).is_some_and(|r| r.tuple == tuple),
+            SockKind::Tcp => socks
+                .tcp
+                .at(p.index())
+                .is_some_and(|sk| sk.rx.tuple == tuple),
+            SockKind::Request => socks
+                .requests
+                .at(p.index())
+                .is_some_and(|r| r.tuple == tuple),
             SockKind::TimeWait => false,
         });
         match found.map(|p| (p.kind(), p.index())) {
@@ -300,30 +371,58 @@ impl Stack {
         }
     }
 
-    fn icmp_to_socket(&mut self, index: u32, error: IcmpError, quoted: &Quoted) -> Result<(), DropReason> {
+    fn icmp_to_socket(
+        &mut self,
+        index: u32,
+        error: IcmpError,
+        quoted: &Quoted,
+    ) -> Result<(), DropReason> {
         let ctx = &mut self.ctx;
-        let Some(sk) = self.socks.tcp.at_mut(index) else { return Err(DropReason::IcmpNoMatch) };
+        let Some(sk) = self.socks.tcp.at_mut(index) else {
+            return Err(DropReason::IcmpNoMatch);
+        };
         let id = sk.id();
         match error {
             IcmpError::FragNeeded { mtu } => {
                 let in_flight = quoted.seq.within(sk.tx.snd_una, sk.tx.snd_nxt);
-                let route_mtu = ctx.routes.lookup(quoted.dst, None).map_or(u16::MAX, |hop| hop.mtu);
-                if in_flight && ctx.pmtu.update(ctx.now, quoted.dst, route_mtu, mtu).is_some() {
+                let route_mtu = ctx
+                    .routes
+                    .lookup(quoted.dst, None)
+                    .map_or(u16::MAX, |hop| hop.mtu);
+                if in_flight
+                    && ctx
+                        .pmtu
+                        .update(ctx.now, quoted.dst, route_mtu, mtu)
+                        .is_some()
+                {
                     ctx.mib.inc(Counter::MillracePmtuLowered);
                 }
                 input::icmp::mtu_reduced(sk, ctx, quoted.seq);
             }
-            IcmpError::Unreachable { code } => input::icmp::error(sk, ctx, quoted.seq, unreachable_errno(code)),
-            IcmpError::TimeExceeded { .. } => input::icmp::error(sk, ctx, quoted.seq, SockError::HostUnreachable),
-            IcmpError::ParameterProblem => input::icmp::error(sk, ctx, quoted.seq, SockError::Protocol),
+            IcmpError::Unreachable { code } => {
+                input::icmp::error(sk, ctx, quoted.seq, unreachable_errno(code))
+            }
+            IcmpError::TimeExceeded { .. } => {
+                input::icmp::error(sk, ctx, quoted.seq, SockError::HostUnreachable)
+            }
+            IcmpError::ParameterProblem => {
+                input::icmp::error(sk, ctx, quoted.seq, SockError::Protocol)
+            }
             IcmpError::SourceQuench => return Err(DropReason::IcmpIgnored),
         }
         self.settle(id);
         Ok(())
     }
 
-    fn icmp_to_request(&mut self, index: u32, error: IcmpError, quoted: &Quoted) -> Result<(), DropReason> {
-        let Some(req) = self.socks.requests.at(index) else { return Err(DropReason::IcmpNoMatch) };
+    fn icmp_to_request(
+        &mut self,
+        index: u32,
+        error: IcmpError,
+        quoted: &Quoted,
+    ) -> Result<(), DropReason> {
+        let Some(req) = self.socks.requests.at(index) else {
+            return Err(DropReason::IcmpNoMatch);
+        };
         if quoted.seq != req.iss {
             self.ctx.mib.inc(Counter::TcpExtOutOfWindowIcmps);
             return Err(DropReason::IcmpNoMatch);
@@ -343,11 +442,18 @@ impl Stack {
     fn send_icmp_error(&mut self, accepted: &Accepted<'_>, cast: Cast, kind: icmp::ErrorKind) {
         let packet = &accepted.packet;
         let fields = self.ctx.icmp_fields();
-        let Ok(message) = icmp::error(packet, accepted.dst, cast, kind, packet.dst(), fields) else { return };
+        let Ok(message) = icmp::error(packet, accepted.dst, cast, kind, packet.dst(), fields)
+        else {
+            return;
+        };
         let before = self.ctx.icmp.counters().global;
         if self.ctx.icmp.allow_error(self.ctx.now, packet.src(), kind) == icmp::Verdict::Limited {
             let global = self.ctx.icmp.counters().global > before;
-            self.ctx.mib.inc(if global { Counter::IcmpOutRateLimitGlobal } else { Counter::IcmpOutRateLimitHost });
+            self.ctx.mib.inc(if global {
+                Counter::IcmpOutRateLimitGlobal
+            } else {
+                Counter::IcmpOutRateLimitHost
+            });
             return;
         }
         self.ctx.mib.inc(Counter::IcmpOutMsgs);
@@ -359,9 +465,10 @@ impl Stack {
 /// Linux `icmp_err_convert`.
 fn unreachable_errno(code: u8) -> SockError {
     match code {
-        unreachable::NET | unreachable::NET_UNKNOWN | unreachable::NET_PROHIBITED | unreachable::NET_TOS => {
-            SockError::NetUnreachable
-        }
+        unreachable::NET
+        | unreachable::NET_UNKNOWN
+        | unreachable::NET_PROHIBITED
+        | unreachable::NET_TOS => SockError::NetUnreachable,
         unreachable::PROTOCOL => SockError::NoProtoOpt,
         unreachable::PORT => SockError::Refused,
         unreachable::SOURCE_ROUTE_FAILED => SockError::OpNotSupported,

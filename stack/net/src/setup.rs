@@ -71,13 +71,17 @@ pub enum SetupError {
         vlan: u16,
     },
     /// The address is not one that a host may have.
-    #[error("{0} cannot be an address of ours; give a unicast host address with its prefix, such as 10.0.0.2/24")]
+    #[error(
+        "{0} cannot be an address of ours; give a unicast host address with its prefix, such as 10.0.0.2/24"
+    )]
     Address(Ipv4Net),
     /// It is there already.
     #[error("{0} is there already; give each address and route once")]
     Exists(Ipv4Net),
     /// The route cannot be.
-    #[error("route to {0} refused; its gateway must be on a connected network and its source an address of ours")]
+    #[error(
+        "route to {0} refused; its gateway must be on a connected network and its source an address of ours"
+    )]
     Route(Ipv4Net),
 }
 
@@ -87,19 +91,31 @@ impl Stack {
     /// # Errors
     /// [`SetupError`]: an MTU or VLAN out of range, or too many interfaces.
     pub fn add_iface(&mut self, config: IfaceConfig) -> Result<IfaceId, SetupError> {
-        let IfaceConfig { name, link, accept_partial_csum } = config;
+        let IfaceConfig {
+            name,
+            link,
+            accept_partial_csum,
+        } = config;
         if self.ctx.ifaces.len() >= MAX_IFACES {
             return Err(SetupError::TooManyIfaces);
         }
         if link.mtu < MIN_MTU {
-            return Err(SetupError::Mtu { name, mtu: link.mtu });
+            return Err(SetupError::Mtu {
+                name,
+                mtu: link.mtu,
+            });
         }
         if let Some(vlan) = link.vlan.filter(|v| !(1..=4094).contains(v)) {
             return Err(SetupError::Vlan { name, vlan });
         }
         let id = IfaceId(self.ctx.ifaces.len() as u8);
         self.ctx.routes.set_iface(id, link.mtu);
-        self.ctx.ifaces.push(Iface { name, link, accept_partial_csum, qdisc: Qdisc::default() });
+        self.ctx.ifaces.push(Iface {
+            name,
+            link,
+            accept_partial_csum,
+            qdisc: Qdisc::default(),
+        });
         Ok(id)
     }
 
@@ -109,17 +125,24 @@ impl Stack {
     /// [`SetupError`]: an address that no host may have, or that is there already.
     pub fn add_addr(&mut self, iface: IfaceId, addr: Ipv4Net) -> Result<(), SetupError> {
         let link = self.link_of(iface)?;
-        match self.ctx.routes.add_address(iface, addr, crate::route::Scope::Global) {
+        match self
+            .ctx
+            .routes
+            .add_address(iface, addr, crate::route::Scope::Global)
+        {
             Ok(_) => {}
             Err(RouteTableError::Exists) => return Err(SetupError::Exists(addr)),
             Err(RouteTableError::NoSuchIface) => return Err(SetupError::NoSuchIface(iface)),
-            Err(RouteTableError::BadAddress | RouteTableError::NotFound) => return Err(SetupError::Address(addr)),
+            Err(RouteTableError::BadAddress | RouteTableError::NotFound) => {
+                return Err(SetupError::Address(addr));
+            }
         }
         if link.kind == LinkKind::Ethernet {
             let packet = neigh::announcement(link.mac, addr.addr());
             let mut bytes = [0; millrace_wire::arp::PACKET_LEN];
             packet.emit(&mut bytes);
-            self.ctx.push_l3(iface, MacAddr::BROADCAST, EtherType::ARP, &bytes);
+            self.ctx
+                .push_l3(iface, MacAddr::BROADCAST, EtherType::ARP, &bytes);
         }
         Ok(())
     }
@@ -129,9 +152,24 @@ impl Stack {
     /// # Errors
     /// [`SetupError`]: no such interface, a route that is there already, or one that cannot work.
     pub fn add_route(&mut self, spec: RouteSpec) -> Result<(), SetupError> {
-        let RouteSpec { dest, gateway, iface, prefsrc, metric, mtu } = spec;
+        let RouteSpec {
+            dest,
+            gateway,
+            iface,
+            prefsrc,
+            metric,
+            mtu,
+        } = spec;
         self.link_of(iface)?;
-        let route = Route { dst: dest, kind: RouteKind::Unicast, iface, gateway, metric, prefsrc, mtu };
+        let route = Route {
+            dst: dest,
+            kind: RouteKind::Unicast,
+            iface,
+            gateway,
+            metric,
+            prefsrc,
+            mtu,
+        };
         self.ctx.routes.add(route).map_err(|error| match error {
             RouteTableError::Exists => SetupError::Exists(dest),
             RouteTableError::NoSuchIface => SetupError::NoSuchIface(iface),
@@ -140,7 +178,11 @@ impl Stack {
     }
 
     fn link_of(&self, iface: IfaceId) -> Result<LinkConfig, SetupError> {
-        let iface_ref = self.ctx.ifaces.get(iface.0 as usize).ok_or(SetupError::NoSuchIface(iface))?;
+        let iface_ref = self
+            .ctx
+            .ifaces
+            .get(iface.0 as usize)
+            .ok_or(SetupError::NoSuchIface(iface))?;
         Ok(iface_ref.link)
     }
 }

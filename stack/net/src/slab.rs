@@ -20,7 +20,13 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new(kind: SockKind, limit: usize) -> Self {
-        Self { kind, blocks: Vec::new(), generations: Vec::new(), free: Vec::new(), limit }
+        Self {
+            kind,
+            blocks: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            limit,
+        }
     }
 
     /// Entries in use.
@@ -40,7 +46,9 @@ impl<T> Slab<T> {
         if self.free.is_empty() {
             self.grow();
         }
-        let Some(index) = self.free.pop() else { return Err(Full) };
+        let Some(index) = self.free.pop() else {
+            return Err(Full);
+        };
         let id = self.id_of(index);
         self.blocks[index as usize / BLOCK][index as usize % BLOCK] = Some(make(id));
         Ok(id)
@@ -59,13 +67,17 @@ impl<T> Slab<T> {
     }
 
     fn id_of(&self, index: u32) -> SockId {
-        SockId::new(Place::new(self.kind, index), self.generations[index as usize])
+        SockId::new(
+            Place::new(self.kind, index),
+            self.generations[index as usize],
+        )
     }
 
     /// The entry with this id, unless the id is stale.
     #[inline]
     pub(crate) fn get(&self, id: SockId) -> Option<&T> {
-        (self.generations.get(id.index() as usize) == Some(&id.generation()) && id.kind() == self.kind)
+        (self.generations.get(id.index() as usize) == Some(&id.generation())
+            && id.kind() == self.kind)
             .then(|| self.at(id.index()))
             .flatten()
     }
@@ -73,7 +85,9 @@ impl<T> Slab<T> {
     /// The entry with this id, unless the id is stale.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SockId) -> Option<&mut T> {
-        if self.generations.get(id.index() as usize) != Some(&id.generation()) || id.kind() != self.kind {
+        if self.generations.get(id.index() as usize) != Some(&id.generation())
+            || id.kind() != self.kind
+        {
             return None;
         }
         self.at_mut(id.index())
@@ -103,6 +117,8 @@ impl<T> Slab<T> {
 
     /// Ids in use, in order of index.
     pub(crate) fn ids(&self) -> impl Iterator<Item = SockId> + '_ {
-        (0..self.generations.len() as u32).filter(|i| self.at(*i).is_some()).map(|i| self.id_of(i))
+        (0..self.generations.len() as u32)
+            .filter(|i| self.at(*i).is_some())
+            .map(|i| self.id_of(i))
     }
 }

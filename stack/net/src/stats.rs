@@ -96,8 +96,6 @@ mib! {
     UdpInCsumErrors
     /// Embryonic connections reset by a segment in SYN-RECEIVED
     TcpExtEmbryonicRsts
-    /// Segments dropped from the out-of-order ranges for want of memory
-    TcpExtOfoPruned
     /// Segments dropped by PAWS in an established connection
     TcpExtPAWSEstab
     /// ICMP errors that arrived for a sequence number out of the window
@@ -172,7 +170,7 @@ mib! {
     TcpExtTCPSYNChallenge
     /// SYN-ACKs retransmitted, and SYNs
     TcpExtTCPSynRetrans
-    /// Bytes received in order and kept
+    /// Segments of new data sent
     TcpExtTCPOrigDataSent
     /// Windows that went to zero
     TcpExtTCPToZeroWindowAdv
@@ -218,7 +216,9 @@ pub struct Mib {
 
 impl Default for Mib {
     fn default() -> Self {
-        Self { values: [0; Counter::ALL.len()] }
+        Self {
+            values: [0; Counter::ALL.len()],
+        }
     }
 }
 
@@ -248,7 +248,9 @@ impl Mib {
 
     /// The value of the counter with this name (`TcpExtTCPHPHits`).
     pub fn get(&self, name: &str) -> Option<u64> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+        self.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
     }
 
     /// All counters with their names, in a fixed order.

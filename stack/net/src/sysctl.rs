@@ -168,17 +168,11 @@ sysctls! {
     tcp_reordering: u32 = 3, 1, 127;
     /// Tail loss probes: 0 off, 3 and 4 on.
     tcp_early_retrans: u32 = 3, 0, 4;
-    /// Loss detection: bit 0 RACK.
-    tcp_recovery: u32 = 1, 0, 7;
     /// Least time between duplicate ACKs sent in answer to invalid segments, ms.
     tcp_invalid_ratelimit: u32 = 500, 0, i32::MAX as u32;
-    /// Most challenge ACKs per second of the whole stack; the default is no limit, so that it cannot be a side channel.
-    tcp_challenge_ack_limit: u32 = i32::MAX as u32, 0, i32::MAX as u32;
-    /// Most segments per burst of one flow before the next flow has its turn.
-    tcp_limit_output_segs: u32 = 44, 1, 1024;
     /// Restart from the initial window after an idle time of one RTO.
     tcp_slow_start_after_idle: bool = true, 0, 1;
-    /// Least advertised MSS when the route has a small MTU.
+    /// Least segment size that a peer or path can force on us.
     tcp_min_snd_mss: u32 = 48, 48, 65_535;
     /// Least RTO, microseconds.
     tcp_rto_min_us: u32 = 200_000, 1, i32::MAX as u32;
@@ -186,15 +180,13 @@ sysctls! {
     tcp_rto_max_ms: u32 = 120_000, 1000, 120_000;
     /// Ports that connect chooses from.
     ip_local_port_range: [u32; 2] = [32_768, 60_999], 1, 65_535;
-    /// First port that needs no privilege.
-    ip_unprivileged_port_start: u32 = 0, 0, 65_535;
     /// Initial TTL.
     ip_default_ttl: u32 = 64, 1, 255;
     /// Least path MTU that an ICMP message can cause.
     min_pmtu: u32 = 552, 68, 65_535;
     /// Seconds that a learnt path MTU lasts.
     mtu_expires: u32 = 600, 1, 86_400;
-    /// Largest skb-less default: most bytes SO_RCVBUF may ask for.
+    /// Most bytes SO_RCVBUF may ask for.
     rmem_max: u32 = 4_194_304, 2304, i32::MAX as u32;
     /// Most bytes SO_SNDBUF may ask for.
     wmem_max: u32 = 4_194_304, 4608, i32::MAX as u32;
@@ -213,13 +205,27 @@ mod tests {
         assert!(!s.tcp_sack);
         s.set("net/ipv4/tcp_rmem", "4096 65536 131072").unwrap();
         assert_eq!(s.get("tcp_rmem").unwrap(), "4096\t65536\t131072");
-        assert!(matches!(s.set("tcp_nonsense", "1"), Err(SysctlError::Unknown(_))));
-        for (name, bad) in [("tcp_sack", "2"), ("tcp_rmem", "9 1 1"), ("tcp_rmem", "1 2"), ("tcp_retries2", "-1")] {
-            assert!(matches!(s.set(name, bad), Err(SysctlError::Value { .. })), "{name}={bad}");
+        assert!(matches!(
+            s.set("tcp_nonsense", "1"),
+            Err(SysctlError::Unknown(_))
+        ));
+        for (name, bad) in [
+            ("tcp_sack", "2"),
+            ("tcp_rmem", "9 1 1"),
+            ("tcp_rmem", "1 2"),
+            ("tcp_retries2", "-1"),
+        ] {
+            assert!(
+                matches!(s.set(name, bad), Err(SysctlError::Value { .. })),
+                "{name}={bad}"
+            );
         }
         for name in Sysctl::names() {
             let value = s.get(name).unwrap();
-            assert!(s.set(name, &value).is_ok(), "{name} refuses its own default {value}");
+            assert!(
+                s.set(name, &value).is_ok(),
+                "{name} refuses its own default {value}"
+            );
         }
     }
 }

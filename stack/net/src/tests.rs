@@ -2,10 +2,10 @@
 
 use crate::link::{LinkConfig, LinkKind};
 use crate::*;
-use std::time::Duration;
 use millrace_wire::frame::{RxFrame, RxMeta, TxBatch};
 use millrace_wire::mac::MacAddr;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::time::Duration;
 
 /// Frames on their way to one side.
 #[derive(Default)]
@@ -37,7 +37,14 @@ struct Echo {
 }
 
 impl Service for Echo {
-    fn data(&mut self, stack: &mut Stack, now: Instant, sock: SockId, _: u64, bytes: &[u8]) -> usize {
+    fn data(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        sock: SockId,
+        _: u64,
+        bytes: &[u8],
+    ) -> usize {
         stack.send(now, sock, bytes, MsgFlags::NONE).unwrap_or(0)
     }
     fn ready(&mut self, stack: &mut Stack, now: Instant, sock: SockId, _: u64, ready: Readiness) {
@@ -54,7 +61,9 @@ impl Service for Echo {
                     let _ = stack.close(now, sock);
                     return;
                 }
-                Ok(n) if n > 0 => assert_eq!(stack.send(now, sock, &buf[..n], MsgFlags::NONE), Ok(n)),
+                Ok(n) if n > 0 => {
+                    assert_eq!(stack.send(now, sock, &buf[..n], MsgFlags::NONE), Ok(n))
+                }
                 _ => break,
             }
         }
@@ -79,16 +88,36 @@ const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 fn stack(kind: LinkKind, addr: Ipv4Addr, last: u8) -> Stack {
     let mut stack = Stack::new(Config::new([last; 32]));
-    let link = LinkConfig { kind, mac: MacAddr([2, 0, 0, 0, 0, last]), vlan: None, mtu: 1500 };
-    let iface = stack.add_iface(IfaceConfig { name: "t0".into(), link, accept_partial_csum: false }).unwrap();
-    stack.add_addr(iface, ipnet::Ipv4Net::new(addr, 24).unwrap()).unwrap();
+    let link = LinkConfig {
+        kind,
+        mac: MacAddr([2, 0, 0, 0, 0, last]),
+        vlan: None,
+        mtu: 1500,
+    };
+    let iface = stack
+        .add_iface(IfaceConfig {
+            name: "t0".into(),
+            link,
+            accept_partial_csum: false,
+        })
+        .unwrap();
+    stack
+        .add_addr(iface, ipnet::Ipv4Net::new(addr, 24).unwrap())
+        .unwrap();
     stack
 }
 
 impl<A1: Service, B1: Service> Net<A1, B1> {
     fn new(kind: LinkKind, apps: (A1, B1)) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
-        Self { now, a: stack(kind, A, 1), b: stack(kind, B, 2), apps, lose: 0, count: 0 }
+        Self {
+            now,
+            a: stack(kind, A, 1),
+            b: stack(kind, B, 2),
+            apps,
+            lose: 0,
+            count: 0,
+        }
     }
 
     /// Carries frames both ways until nothing moves.
@@ -99,7 +128,11 @@ impl<A1: Service, B1: Service> Net<A1, B1> {
             self.a.tx(self.now, iface, &mut to_b);
             let mut to_a = Wire::default();
             self.b.tx(self.now, iface, &mut to_a);
-            if to_a.0.is_empty() && to_b.0.is_empty() && !self.a.has_output(iface) && !self.b.has_output(iface) {
+            if to_a.0.is_empty()
+                && to_b.0.is_empty()
+                && !self.a.has_output(iface)
+                && !self.b.has_output(iface)
+            {
                 return;
             }
             if self.lose > 0 {
@@ -121,7 +154,10 @@ impl<A1: Service, B1: Service> Net<A1, B1> {
         let end = self.now + limit;
         self.settle();
         loop {
-            let next = [self.a.next_deadline(), self.b.next_deadline()].into_iter().flatten().min();
+            let next = [self.a.next_deadline(), self.b.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min();
             match next {
                 Some(at) if at <= end => self.now = at.max(self.now),
                 _ => break,
@@ -137,7 +173,11 @@ impl<A1: Service, B1: Service> Net<A1, B1> {
 }
 
 fn feed(stack: &mut Stack, now: Instant, wire: &mut Wire, app: &mut dyn Service) {
-    let mut frames: Vec<_> = wire.0.iter_mut().map(|f| RxFrame::new(f, RxMeta::default())).collect();
+    let mut frames: Vec<_> = wire
+        .0
+        .iter_mut()
+        .map(|f| RxFrame::new(f, RxMeta::default()))
+        .collect();
     stack.rx(now, IfaceId(0), &mut frames);
     stack.deliver(now, &frames, app);
     stack.dispatch(now, app);
@@ -155,7 +195,10 @@ fn listener(stack: &mut Stack, attach: bool) -> SockId {
 
 fn connected<A1: Service, B1: Service>(net: &mut Net<A1, B1>, l: SockId) -> (SockId, SockId) {
     let c = net.a.tcp_socket().unwrap();
-    assert_eq!(net.a.connect(net.now, c, SocketAddrV4::new(B, 80)), Err(SockError::InProgress));
+    assert_eq!(
+        net.a.connect(net.now, c, SocketAddrV4::new(B, 80)),
+        Err(SockError::InProgress)
+    );
     net.settle();
     assert_eq!(net.a.state(c), Ok(TcpState::Established));
     let (s, _) = net.b.accept(net.now, l).unwrap();
@@ -186,7 +229,15 @@ fn handshake_data_close_over_ethernet() {
     assert_eq!(net.b.census().sockets, 1, "only the listener");
     net.run(Duration::from_secs(70));
     let census = net.a.census();
-    assert_eq!((census.time_wait, census.hashed, census.bound_ports, census.ring_chunks), (0, 0, 0, 0));
+    assert_eq!(
+        (
+            census.time_wait,
+            census.hashed,
+            census.bound_ports,
+            census.ring_chunks
+        ),
+        (0, 0, 0, 0)
+    );
 }
 
 #[test]
@@ -198,12 +249,17 @@ fn echo_of_a_megabyte_with_loss() {
         let c = net.a.tcp_socket().unwrap();
         let _ = net.a.connect(net.now, c, SocketAddrV4::new(B, 80));
         net.run(Duration::from_secs(10));
-        let data: Vec<u8> = (0..1_000_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let data: Vec<u8> = (0..1_000_000u32)
+            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .collect();
         let (mut sent, mut got) = (0, Vec::new());
         let mut buf = vec![0; 65_536];
         for _ in 0..100_000 {
             if sent < data.len() {
-                sent += net.a.send(net.now, c, &data[sent..], MsgFlags::NONE).unwrap_or(0);
+                sent += net
+                    .a
+                    .send(net.now, c, &data[sent..], MsgFlags::NONE)
+                    .unwrap_or(0);
             }
             net.run(Duration::from_millis(1));
             while let Ok(n) = net.a.recv(net.now, c, &mut buf, MsgFlags::NONE) {
@@ -214,12 +270,20 @@ fn echo_of_a_megabyte_with_loss() {
                 break;
             }
         }
-        assert!(got == data, "lose {lose}: {} of {} bytes", got.len(), data.len());
+        assert!(
+            got == data,
+            "lose {lose}: {} of {} bytes",
+            got.len(),
+            data.len()
+        );
         net.a.close(net.now, c).unwrap();
         net.run(Duration::from_secs(200));
         assert!(net.apps.1.eof);
         let census = net.b.census();
-        assert_eq!((census.sockets, census.ring_chunks, census.timers), (1, 0, 0));
+        assert_eq!(
+            (census.sockets, census.ring_chunks, census.timers),
+            (1, 0, 0)
+        );
         assert_eq!(net.a.census().sockets + net.a.census().time_wait, 0);
     }
 }
@@ -238,7 +302,10 @@ fn refused_and_reset() {
     net.settle();
     net.b.close(net.now, s).unwrap();
     net.settle();
-    assert_eq!(net.a.recv(net.now, c, &mut [0; 4], MsgFlags::NONE), Err(SockError::Reset));
+    assert_eq!(
+        net.a.recv(net.now, c, &mut [0; 4], MsgFlags::NONE),
+        Err(SockError::Reset)
+    );
     net.a.close(net.now, c).unwrap();
     assert_eq!((net.a.census().sockets, net.b.census().sockets), (0, 1));
 }

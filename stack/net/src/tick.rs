@@ -46,6 +46,12 @@ impl Stack {
 
     /// When to call [`Stack::tick`] next, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.ctx.wheel.next_deadline(), self.ctx.neigh.next_deadline()].into_iter().flatten().min()
+        [
+            self.ctx.wheel.next_deadline(),
+            self.ctx.neigh.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }

@@ -25,7 +25,10 @@ use millrace_wire::time::Instant;
 impl Stack {
     /// Something waits for the interface: call [`Stack::tx`].
     pub fn has_output(&self, iface: IfaceId) -> bool {
-        self.ctx.ifaces.get(iface.0 as usize).is_some_and(|i| !i.qdisc.is_empty())
+        self.ctx
+            .ifaces
+            .get(iface.0 as usize)
+            .is_some_and(|i| !i.qdisc.is_empty())
     }
 
     /// Builds frames while the device has room.
@@ -41,7 +44,9 @@ impl Stack {
     }
 
     fn send_frames(&mut self, iface: IfaceId, batch: &mut dyn TxBatch) {
-        let Some(iface) = self.ctx.ifaces.get_mut(iface.0 as usize) else { return };
+        let Some(iface) = self.ctx.ifaces.get_mut(iface.0 as usize) else {
+            return;
+        };
         while let Some(frame) = iface.qdisc.frames.front() {
             if batch.room() == 0 {
                 return;
@@ -57,13 +62,22 @@ impl Stack {
 
     fn send_ctl(&mut self, iface: IfaceId, batch: &mut dyn TxBatch) {
         while batch.room() > 0 {
-            let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) else { return };
+            let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) else {
+                return;
+            };
             let link = config.link;
-            let Some(ctl) = config.qdisc.ctl.pop_front() else { return };
+            let Some(ctl) = config.qdisc.ctl.pop_front() else {
+                return;
+            };
             match self.ctx.resolve(&link, iface, ctl.dst.next_hop) {
                 Resolution::Ready(mac) => self.ctx.emit_ctl(&link, mac, &ctl, batch),
                 Resolution::Waiting => {
-                    let packet = gso::bare_packet(&ctl.tuple, ctl.ip(), &ctl.header(), ctl.options.as_bytes());
+                    let packet = gso::bare_packet(
+                        &ctl.tuple,
+                        ctl.ip(),
+                        &ctl.header(),
+                        ctl.options.as_bytes(),
+                    );
                     self.ctx.park(iface, ctl.dst.next_hop, packet);
                 }
                 Resolution::Failed => self.ctx.drops.count(DropReason::NeighFailed),
@@ -72,14 +86,22 @@ impl Stack {
     }
 
     fn send_flows(&mut self, iface: IfaceId, batch: &mut dyn TxBatch) {
-        let turns = self.ctx.ifaces.get(iface.0 as usize).map_or(0, |i| i.qdisc.flows.len());
+        let turns = self
+            .ctx
+            .ifaces
+            .get(iface.0 as usize)
+            .map_or(0, |i| i.qdisc.flows.len());
         for _ in 0..turns {
             if batch.room() == 0 {
                 return;
             }
-            let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) else { return };
+            let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) else {
+                return;
+            };
             let link = config.link;
-            let Some(id) = config.qdisc.flows.pop_front() else { return };
+            let Some(id) = config.qdisc.flows.pop_front() else {
+                return;
+            };
             if self.flow(iface, &link, id, batch) == Turn::Full {
                 return;
             }
@@ -87,8 +109,16 @@ impl Stack {
     }
 
     /// One flow's turn.
-    fn flow(&mut self, iface: IfaceId, link: &LinkConfig, id: SockId, batch: &mut dyn TxBatch) -> Turn {
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return Turn::Done };
+    fn flow(
+        &mut self,
+        iface: IfaceId,
+        link: &LinkConfig,
+        id: SockId,
+        batch: &mut dyn TxBatch,
+    ) -> Turn {
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return Turn::Done;
+        };
         sk.tx.queued = false;
         if sk.warm.dst.generation != self.ctx.routes.generation() {
             output::sync_mss(sk, &mut self.ctx);
@@ -136,7 +166,9 @@ impl Stack {
 
     /// After output: timers may have started; nothing else has changed, and the flow must not queue itself again.
     fn settle_timer(&mut self, id: SockId) {
-        let Some(sk) = self.socks.tcp.get_mut(id) else { return };
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
         if sk.rx.state == crate::tcp::state::TcpState::Close {
             self.settle(id);
             return;
@@ -154,7 +186,13 @@ impl Stack {
             match effect {
                 Effect::Solicit { iface, target, to } => self.ctx.solicit(iface, target, to),
                 Effect::Reply { iface, to, packet } => self.ctx.send_arp(iface, to, &packet),
-                Effect::Release { iface, mac, flows, packets, .. } => {
+                Effect::Release {
+                    iface,
+                    mac,
+                    flows,
+                    packets,
+                    ..
+                } => {
                     for packet in packets {
                         self.ctx.push_l3(iface, mac, EtherType::IPV4, &packet);
                     }
@@ -163,7 +201,9 @@ impl Stack {
                     }
                 }
                 Effect::Fail { flows, packets, .. } => {
-                    self.ctx.drops.count_many(DropReason::NeighFailed, packets.len() as u64);
+                    self.ctx
+                        .drops
+                        .count_many(DropReason::NeighFailed, packets.len() as u64);
                     for id in flows {
                         self.neighbour_failed(id);
                     }
@@ -205,7 +245,10 @@ impl Ctl {
     }
 
     fn ip(&self) -> IpFields {
-        IpFields { tos: self.tos, ttl: self.ttl }
+        IpFields {
+            tos: self.tos,
+            ttl: self.ttl,
+        }
     }
 }
 
@@ -218,8 +261,21 @@ impl Ctx {
     }
 
     fn emit_ctl(&mut self, link: &LinkConfig, mac: MacAddr, ctl: &Ctl, batch: &mut dyn TxBatch) {
-        let template = Template::new(link, mac, &ctl.tuple, ctl.ip(), &ctl.header(), ctl.options.as_bytes());
-        let job = Super { template: &template, pos: 0, len: 0, mss: 1, last: TcpFlags::NONE };
+        let template = Template::new(
+            link,
+            mac,
+            &ctl.tuple,
+            ctl.ip(),
+            &ctl.header(),
+            ctl.options.as_bytes(),
+        );
+        let job = Super {
+            template: &template,
+            pos: 0,
+            len: 0,
+            mss: 1,
+            last: TcpFlags::NONE,
+        };
         if gso::cut(&job, None, batch).0 > 0 {
             self.mib.inc(Counter::TcpOutSegs);
             self.mib.inc(Counter::IpOutRequests);
@@ -230,7 +286,8 @@ impl Ctx {
         match self.neigh.park_packet(iface, next_hop, packet) {
             Ok(Parked::Queued) => {}
             Ok(Parked::Displaced { packets }) => {
-                self.drops.count_many(DropReason::NeighQueueFull, u64::from(packets));
+                self.drops
+                    .count_many(DropReason::NeighQueueFull, u64::from(packets));
             }
             Err(reason) => self.drops.count(reason),
         }
@@ -244,7 +301,9 @@ impl Ctx {
             self.drops.count(DropReason::NoRoute);
             return;
         };
-        let Some(link) = self.ifaces.get(hop.iface.0 as usize).map(|i| i.link) else { return };
+        let Some(link) = self.ifaces.get(hop.iface.0 as usize).map(|i| i.link) else {
+            return;
+        };
         match self.resolve(&link, hop.iface, hop.next_hop) {
             Resolution::Ready(mac) => self.push_l3(hop.iface, mac, EtherType::IPV4, &packet),
             Resolution::Waiting => self.park(hop.iface, hop.next_hop, packet),
@@ -254,7 +313,9 @@ impl Ctx {
 
     /// Queues a frame made of a link header and `payload`.
     pub(crate) fn push_l3(&mut self, iface: IfaceId, to: MacAddr, ty: EtherType, payload: &[u8]) {
-        let Some(config) = self.ifaces.get_mut(iface.0 as usize) else { return };
+        let Some(config) = self.ifaces.get_mut(iface.0 as usize) else {
+            return;
+        };
         let header = link::header_len(&config.link);
         let mut frame = vec![0; header + payload.len()];
         link::emit(&config.link, &mut frame, to, ty);
@@ -272,8 +333,12 @@ impl Ctx {
     }
 
     fn solicit(&mut self, iface: IfaceId, target: Ipv4Addr, to: Option<MacAddr>) {
-        let Some(mac) = self.ifaces.get(iface.0 as usize).map(|i| i.link.mac) else { return };
-        let Ok(hop) = self.routes.lookup(target, None) else { return };
+        let Some(mac) = self.ifaces.get(iface.0 as usize).map(|i| i.link.mac) else {
+            return;
+        };
+        let Ok(hop) = self.routes.lookup(target, None) else {
+            return;
+        };
         let packet = neigh::solicitation(mac, hop.src, target);
         self.send_arp(iface, to.unwrap_or(MacAddr::BROADCAST), &packet);
     }
@@ -281,6 +346,9 @@ impl Ctx {
     /// IP fields of an ICMP packet.
     pub(crate) fn icmp_fields(&mut self) -> icmp::IpFields {
         self.ip_id = self.ip_id.wrapping_add(1);
-        icmp::IpFields { ttl: self.sysctl.ip_default_ttl as u8, id: self.ip_id }
+        icmp::IpFields {
+            ttl: self.sysctl.ip_default_ttl as u8,
+            id: self.ip_id,
+        }
     }
 }

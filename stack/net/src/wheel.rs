@@ -106,7 +106,13 @@ impl Wheel {
     }
 
     fn allocate(&mut self, key: SockId, tick: u64) -> u32 {
-        let node = Node { key, tick, prev: NONE, next: NONE, list: u16::MAX };
+        let node = Node {
+            key,
+            tick,
+            prev: NONE,
+            next: NONE,
+            list: u16::MAX,
+        };
         match self.free.pop() {
             Some(index) => {
                 self.nodes[index as usize] = node;
@@ -138,7 +144,9 @@ impl Wheel {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Node { prev, next, list, .. } = self.nodes[index as usize];
+        let Node {
+            prev, next, list, ..
+        } = self.nodes[index as usize];
         if prev == NONE {
             self.heads[list as usize] = next;
             if next == NONE {
@@ -207,7 +215,9 @@ impl Wheel {
             .map(|level| {
                 let shift = level as u32 * SLOT_BITS;
                 let here = self.now >> shift;
-                let ahead = self.busy[level].rotate_right(((here + 1) & SLOT_MASK) as u32).trailing_zeros();
+                let ahead = self.busy[level]
+                    .rotate_right(((here + 1) & SLOT_MASK) as u32)
+                    .trailing_zeros();
                 (here + 1 + u64::from(ahead)) << shift
             })
             .min()
@@ -218,7 +228,8 @@ impl Wheel {
         if !self.due.is_empty() {
             return Some(Instant::from_nanos(self.now * TICK.as_nanos() as u64));
         }
-        self.next_busy_tick().map(|tick| Instant::from_nanos(tick * TICK.as_nanos() as u64))
+        self.next_busy_tick()
+            .map(|tick| Instant::from_nanos(tick * TICK.as_nanos() as u64))
     }
 }
 

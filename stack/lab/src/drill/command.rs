@@ -59,6 +59,7 @@ fn split_assignments(text: &str) -> Option<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_net::Sysctl;
 
     #[test]
     fn assignments_in_all_spellings() {

@@ -297,6 +297,8 @@ impl<'b, 's> Runner<'b, 's> {
         match Descriptors::effect(call) {
             Effect::None => {}
             Effect::NewSocket => self.conn = None,
+            // A second connect only asks how the first one is going.
+            Effect::Connects if self.conn.is_some() => {}
             Effect::Connects => {
                 let local = SocketAddrV4::new(self.settings.local_ip, 0);
                 let remote = SocketAddrV4::new(self.settings.remote_ip, self.settings.connect_port);

@@ -66,24 +66,45 @@ impl Bhash {
             o.sock != claim.sock && overlap(o.addr, claim.addr) && !both_reuse && !both_port
         });
         // Connections left over from a listener that is gone: only SO_REUSEADDR passes them by.
-        let left_over = bucket.owners.is_empty() && bucket.children > 0 && !claim.reuse_addr && !claim.reuse_port;
+        let left_over = bucket.owners.is_empty()
+            && bucket.children > 0
+            && !claim.reuse_addr
+            && !claim.reuse_port;
         if conflict || left_over {
             if bucket.owners.is_empty() && bucket.children == 0 {
                 self.ports.remove(&port);
             }
             return Bound::InUse;
         }
-        let Claim { sock, addr, reuse_addr, reuse_port } = claim;
-        bucket.owners.push(Owner { sock, addr, reuse_addr, reuse_port, listening: false });
+        let Claim {
+            sock,
+            addr,
+            reuse_addr,
+            reuse_port,
+        } = claim;
+        bucket.owners.push(Owner {
+            sock,
+            addr,
+            reuse_addr,
+            reuse_port,
+            listening: false,
+        });
         Bound::Granted
     }
 
     /// The socket wants to listen: SO_REUSEADDR does not share a port with another listener.
     pub(crate) fn listen(&mut self, port: u16, sock: SockId) -> Bound {
-        let Some(bucket) = self.ports.get_mut(&port) else { return Bound::InUse };
-        let Some(me) = bucket.owners.iter().find(|o| o.sock == sock).copied() else { return Bound::InUse };
+        let Some(bucket) = self.ports.get_mut(&port) else {
+            return Bound::InUse;
+        };
+        let Some(me) = bucket.owners.iter().find(|o| o.sock == sock).copied() else {
+            return Bound::InUse;
+        };
         let conflict = bucket.owners.iter().any(|o| {
-            o.sock != sock && o.listening && overlap(o.addr, me.addr) && !(o.reuse_port && me.reuse_port)
+            o.sock != sock
+                && o.listening
+                && overlap(o.addr, me.addr)
+                && !(o.reuse_port && me.reuse_port)
         });
         if conflict {
             return Bound::InUse;
@@ -96,7 +117,9 @@ impl Bhash {
 
     /// The socket that named the port lets go of it.
     pub(crate) fn release(&mut self, port: u16, sock: SockId) {
-        let Entry::Occupied(mut entry) = self.ports.entry(port) else { return };
+        let Entry::Occupied(mut entry) = self.ports.entry(port) else {
+            return;
+        };
         entry.get_mut().owners.retain(|o| o.sock != sock);
         if entry.get().owners.is_empty() && entry.get().children == 0 {
             entry.remove();
@@ -110,7 +133,9 @@ impl Bhash {
 
     /// It ended.
     pub(crate) fn release_child(&mut self, port: u16) {
-        let Entry::Occupied(mut entry) = self.ports.entry(port) else { return };
+        let Entry::Occupied(mut entry) = self.ports.entry(port) else {
+            return;
+        };
         let bucket = entry.get_mut();
         bucket.children = bucket.children.saturating_sub(1);
         if bucket.owners.is_empty() && bucket.children == 0 {
@@ -139,7 +164,12 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
     fn claim(i: u32, addr: Ipv4Addr, reuse_addr: bool, reuse_port: bool) -> Claim {
-        Claim { sock: SockId::new(Place::new(SockKind::Tcp, i), 1), addr, reuse_addr, reuse_port }
+        Claim {
+            sock: SockId::new(Place::new(SockKind::Tcp, i), 1),
+            addr,
+            reuse_addr,
+            reuse_port,
+        }
     }
 
     /// First and second bind: address, SO_REUSEADDR, SO_REUSEPORT; does the second succeed? (Linux 6.)
@@ -157,8 +187,15 @@ mod tests {
         ];
         for (first, second, expected) in cases {
             let mut hash = Bhash::default();
-            assert_eq!(hash.bind(80, claim(1, first.0, first.1, first.2)), Bound::Granted);
-            assert_eq!(hash.bind(80, claim(2, second.0, second.1, second.2)), expected, "{first:?} {second:?}");
+            assert_eq!(
+                hash.bind(80, claim(1, first.0, first.1, first.2)),
+                Bound::Granted
+            );
+            assert_eq!(
+                hash.bind(80, claim(2, second.0, second.1, second.2)),
+                expected,
+                "{first:?} {second:?}"
+            );
         }
     }
 

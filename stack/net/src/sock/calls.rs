@@ -23,7 +23,10 @@ impl Stack {
     /// ENFILE when `Limits::max_sockets` is reached.
     pub fn tcp_socket(&mut self) -> Result<SockId, SockError> {
         let cold = Box::new(Cold::new(Options::new(&self.ctx.sysctl)));
-        self.socks.tcp.insert_with(|id| TcpSock::new(id, cold)).map_err(|_| SockError::TooManyFiles)
+        self.socks
+            .tcp
+            .insert_with(|id| TcpSock::new(id, cold))
+            .map_err(|_| SockError::TooManyFiles)
     }
 
     pub(crate) fn sock(&mut self, s: SockId) -> Result<&mut TcpSock, SockError> {
@@ -47,7 +50,12 @@ impl Stack {
             return Err(SockError::Invalid);
         }
         let opts = &sk.cold.opts;
-        let claim = Claim { sock: s, addr: *addr.ip(), reuse_addr: opts.reuse_addr, reuse_port: opts.reuse_port };
+        let claim = Claim {
+            sock: s,
+            addr: *addr.ip(),
+            reuse_addr: opts.reuse_addr,
+            reuse_port: opts.reuse_port,
+        };
         if !addr.ip().is_unspecified() && !self.ctx.routes.is_local(*addr.ip()) {
             return Err(SockError::AddrNotAvailable);
         }
@@ -71,7 +79,9 @@ impl Stack {
         let [low, high] = self.ctx.sysctl.ip_local_port_range;
         let count = high - low + 1;
         let start = (self.ctx.keys.random() % u64::from(count)) as u32;
-        (0..count).map(|i| (low + (start + i) % count) as u16).find(|port| self.socks.bhash.is_free(*port))
+        (0..count)
+            .map(|i| (low + (start + i) % count) as u16)
+            .find(|port| self.socks.bhash.is_free(*port))
     }
 
     /// listen; on a listening socket it only changes the backlog.
@@ -96,8 +106,13 @@ impl Stack {
         if self.socks.bhash.listen(port, s) == Bound::InUse {
             return Err(SockError::AddrInUse);
         }
-        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
-        sk.cold.listen = Some(Box::new(Listen { backlog: backlog.min(most), ..Listen::default() }));
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
+        sk.cold.listen = Some(Box::new(Listen {
+            backlog: backlog.min(most),
+            ..Listen::default()
+        }));
         sk.rx.features.clear(Features::RCV_SHUTDOWN);
         sk.rx.features.clear(Features::SEND_SHUTDOWN);
         set_state(sk, &mut self.ctx, TcpState::Listen);
@@ -137,7 +152,9 @@ impl Stack {
             _ => {}
         }
         let ctx = &mut self.ctx;
-        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
         if how != Shutdown::Write {
             sk.rx.features.set(Features::RCV_SHUTDOWN);
             sk.note(Readiness::IN | Readiness::RDHUP);
@@ -160,7 +177,9 @@ impl Stack {
         if state == TcpState::Listen {
             self.listen_stop(s);
         }
-        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
         close::close(sk, &mut self.ctx);
         let alive = sk.rx.state != TcpState::Close;
         if alive {
@@ -194,14 +213,22 @@ impl Stack {
         let mut ready = Readiness::NONE;
         if let Some(listen) = &sk.cold.listen {
             let waiting = !listen.accept.is_empty();
-            return Ok(if waiting { Readiness::IN } else { Readiness::NONE });
+            return Ok(if waiting {
+                Readiness::IN
+            } else {
+                Readiness::NONE
+            });
         }
         let features = sk.rx.features;
-        let opening = sk.rx.state.is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]));
+        let opening = sk
+            .rx
+            .state
+            .is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]));
         if features.has(Features::RCV_SHUTDOWN) {
             ready |= Readiness::IN | Readiness::RDHUP;
         }
-        if sk.rx.state == TcpState::Close || features.has(Features::RCV_SHUTDOWN) && features.has(Features::SEND_SHUTDOWN)
+        if sk.rx.state == TcpState::Close
+            || features.has(Features::RCV_SHUTDOWN) && features.has(Features::SEND_SHUTDOWN)
         {
             ready |= Readiness::HUP;
         }
@@ -238,7 +265,13 @@ impl Stack {
     /// # Errors
     /// EBADF.
     pub fn local_addr(&self, s: SockId) -> Result<SocketAddrV4, SockError> {
-        Ok(self.socks.tcp.get(s).ok_or(SockError::BadSocket)?.tuple().local_addr())
+        Ok(self
+            .socks
+            .tcp
+            .get(s)
+            .ok_or(SockError::BadSocket)?
+            .tuple()
+            .local_addr())
     }
 
     /// getpeername.
@@ -248,7 +281,11 @@ impl Stack {
     pub fn peer_addr(&self, s: SockId) -> Result<SocketAddrV4, SockError> {
         let sk = self.socks.tcp.get(s).ok_or(SockError::BadSocket)?;
         let none = StateSet::of(&[TcpState::Close, TcpState::Listen, TcpState::SynSent]);
-        if sk.rx.state.is_in(none) { Err(SockError::NotConnected) } else { Ok(sk.tuple().remote_addr()) }
+        if sk.rx.state.is_in(none) {
+            Err(SockError::NotConnected)
+        } else {
+            Ok(sk.tuple().remote_addr())
+        }
     }
 
     /// The state of the connection.
@@ -276,7 +313,11 @@ impl Stack {
     /// # Errors
     /// EBADF.
     pub fn recv_len(&mut self, s: SockId) -> Result<usize, SockError> {
-        Ok(self.sock(s)?.rings.as_mut().map_or(0, |r| r.rcv_out.len() as usize))
+        Ok(self
+            .sock(s)?
+            .rings
+            .as_mut()
+            .map_or(0, |r| r.rcv_out.len() as usize))
     }
 
     /// Octets that the peer has not acknowledged (SIOCOUTQ).

@@ -54,18 +54,31 @@ impl Stack {
             return Err(SockError::AddrNotAvailable);
         }
         let source = (!bound.is_unspecified()).then_some(bound);
-        let hop = self.ctx.routes.lookup(*to.ip(), source).map_err(|error| match error {
-            RouteError::Unreachable => SockError::NetUnreachable,
-            RouteError::HostUnreachable => SockError::HostUnreachable,
-            RouteError::Prohibited => SockError::AccessDenied,
-            RouteError::Blackhole => SockError::Invalid,
-        })?;
+        let hop = self
+            .ctx
+            .routes
+            .lookup(*to.ip(), source)
+            .map_err(|error| match error {
+                RouteError::Unreachable => SockError::NetUnreachable,
+                RouteError::HostUnreachable => SockError::HostUnreachable,
+                RouteError::Prohibited => SockError::AccessDenied,
+                RouteError::Blackhole => SockError::Invalid,
+            })?;
         // Our own addresses are not reachable from within (there is no loopback device), nor is a group by TCP.
         if hop.kind != HopKind::Unicast || hop.src.is_unspecified() {
             return Err(SockError::NetUnreachable);
         }
-        let mut tuple = Tuple { local: hop.src, remote: *to.ip(), lport: named_port, rport: to.port() };
-        let taken = if named_port == 0 { self.choose_port(&mut tuple)? } else { self.occupant(&tuple) };
+        let mut tuple = Tuple {
+            local: hop.src,
+            remote: *to.ip(),
+            lport: named_port,
+            rport: to.port(),
+        };
+        let taken = if named_port == 0 {
+            self.choose_port(&mut tuple)?
+        } else {
+            self.occupant(&tuple)
+        };
         match taken {
             Occupant::Nobody => {}
             Occupant::Replaceable(tw) => {
@@ -79,9 +92,14 @@ impl Stack {
         if named_port == 0 {
             self.socks.bhash.add_child(tuple.lport);
         }
-        let dst = self.ctx.route(tuple.remote, Some(tuple.local)).ok_or(SockError::NetUnreachable)?;
+        let dst = self
+            .ctx
+            .route(tuple.remote, Some(tuple.local))
+            .ok_or(SockError::NetUnreachable)?;
         let ctx = &mut self.ctx;
-        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
         sk.rx.tuple = tuple;
         sk.cold.port = tuple.lport;
         sk.warm.hash = hash;
@@ -97,7 +115,12 @@ impl Stack {
     fn choose_port(&mut self, tuple: &mut Tuple) -> Result<Occupant, SockError> {
         let [low, high] = self.ctx.sysctl.ip_local_port_range;
         let count = high - low + 1;
-        let start = self.ctx.keys.port_offset(tuple).wrapping_add(self.ctx.keys.random() % 8) % u64::from(count);
+        let start = self
+            .ctx
+            .keys
+            .port_offset(tuple)
+            .wrapping_add(self.ctx.keys.random() % 8)
+            % u64::from(count);
         for i in 0..count {
             let port = (low + (start as u32 + i) % count) as u16;
             if !self.socks.bhash.is_unowned(port) {
@@ -116,8 +139,14 @@ impl Stack {
         let hash = tuple.hash(&self.ctx.keys);
         let socks = &self.socks;
         let found = socks.ehash.lookup(hash, |p| match p.kind() {
-            SockKind::Tcp => socks.tcp.at(p.index()).is_some_and(|sk| sk.rx.tuple == *tuple),
-            SockKind::Request => socks.requests.at(p.index()).is_some_and(|r| r.tuple == *tuple),
+            SockKind::Tcp => socks
+                .tcp
+                .at(p.index())
+                .is_some_and(|sk| sk.rx.tuple == *tuple),
+            SockKind::Request => socks
+                .requests
+                .at(p.index())
+                .is_some_and(|r| r.tuple == *tuple),
             SockKind::TimeWait => socks.tw.at(p.index()).is_some_and(|t| t.tuple == *tuple),
         });
         match found {
@@ -140,6 +169,9 @@ impl Stack {
     /// The states in which connect has not ended.
     pub(crate) fn is_connecting(&self, s: SockId) -> bool {
         let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
-        self.socks.tcp.get(s).is_some_and(|sk| sk.rx.state.is_in(opening))
+        self.socks
+            .tcp
+            .get(s)
+            .is_some_and(|sk| sk.rx.state.is_in(opening))
     }
 }

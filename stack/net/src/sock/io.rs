@@ -19,11 +19,19 @@ impl Stack {
     /// # Errors
     /// EAGAIN when the send buffer is full or connect has not ended, EPIPE after shutdown or reset, the pending
     /// error, ENOBUFS when the stack's ring memory is used up.
-    pub fn send(&mut self, now: Instant, s: SockId, data: &[u8], flags: MsgFlags) -> Result<usize, SockError> {
+    pub fn send(
+        &mut self,
+        now: Instant,
+        s: SockId,
+        data: &[u8],
+        flags: MsgFlags,
+    ) -> Result<usize, SockError> {
         self.ctx.now = now;
         self.sock(s)?;
         let ctx = &mut self.ctx;
-        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
         if let Some(error) = sk.warm.err.take() {
             return Err(error);
         }
@@ -32,7 +40,11 @@ impl Stack {
         }
         if !sk.rx.state.is_in(CAN_QUEUE) {
             let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
-            return Err(if sk.rx.state.is_in(opening) { SockError::WouldBlock } else { SockError::BrokenPipe });
+            return Err(if sk.rx.state.is_in(opening) {
+                SockError::WouldBlock
+            } else {
+                SockError::BrokenPipe
+            });
         }
         let taken = queue(sk, ctx, data)?;
         if flags.contains(MsgFlags::MORE) {
@@ -48,11 +60,19 @@ impl Stack {
     ///
     /// # Errors
     /// EAGAIN when there are none yet, ENOTCONN, the pending error.
-    pub fn recv(&mut self, now: Instant, s: SockId, buf: &mut [u8], flags: MsgFlags) -> Result<usize, SockError> {
+    pub fn recv(
+        &mut self,
+        now: Instant,
+        s: SockId,
+        buf: &mut [u8],
+        flags: MsgFlags,
+    ) -> Result<usize, SockError> {
         self.ctx.now = now;
         self.sock(s)?;
         let ctx = &mut self.ctx;
-        let Some(sk) = self.socks.tcp.get_mut(s) else { return Err(SockError::BadSocket) };
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
         let readable = sk.rings.as_mut().map_or(0, |r| r.rcv_out.len());
         if readable == 0 || buf.is_empty() {
             return nothing_to_read(sk, buf.is_empty());
@@ -68,8 +88,13 @@ impl Stack {
 
 fn queue(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockError> {
     expand_sndbuf(sk, ctx);
-    let Some(rings) = &mut sk.rings else { return Err(SockError::BrokenPipe) };
-    let taken = rings.snd_in.write(data, &mut ctx.chunks).map_err(|_| SockError::NoBuffers)?;
+    let Some(rings) = &mut sk.rings else {
+        return Err(SockError::BrokenPipe);
+    };
+    let taken = rings
+        .snd_in
+        .write(data, &mut ctx.chunks)
+        .map_err(|_| SockError::NoBuffers)?;
     sk.tx.write_seq += taken as u32;
     sk.warm.no_space = taken < data.len();
     if taken == 0 && !data.is_empty() {
@@ -84,7 +109,9 @@ fn expand_sndbuf(sk: &mut TcpSock, ctx: &Ctx) {
         return;
     }
     let segments = sk.tx.snd_cwnd.max(crate::tcp::INIT_CWND);
-    let wanted = segments.saturating_mul(u32::from(sk.tx.mss_cache)).saturating_mul(SNDBUF_FACTOR);
+    let wanted = segments
+        .saturating_mul(u32::from(sk.tx.mss_cache))
+        .saturating_mul(SNDBUF_FACTOR);
     let wanted = wanted.min(ctx.sysctl.tcp_wmem[2]);
     if wanted > sk.cold.opts.sndbuf
         && let Some(rings) = &mut sk.rings

@@ -41,7 +41,12 @@ pub trait Op {
     ///
     /// # Errors
     /// `why`, when nothing was done.
-    fn cancel(&mut self, stack: &mut Stack, now: Instant, why: SockError) -> Result<Self::Output, SockError>;
+    fn cancel(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        why: SockError,
+    ) -> Result<Self::Output, SockError>;
 }
 
 /// The time that a call may take, counted from its first step.
@@ -89,7 +94,11 @@ pub struct Connect {
 impl Connect {
     /// Connects `sock` to `to`.
     pub fn new(sock: SockId, to: SocketAddrV4) -> Self {
-        Self { sock, to, timeout: Timeout::default() }
+        Self {
+            sock,
+            to,
+            timeout: Timeout::default(),
+        }
     }
 }
 
@@ -106,7 +115,11 @@ impl Op for Connect {
         }
         if stack.is_connecting(self.sock) {
             // Linux: the connection attempt goes on after a time-out.
-            return if self.timeout.is_over(now) { Step::Done(Err(SockError::InProgress)) } else { Step::Parked };
+            return if self.timeout.is_over(now) {
+                Step::Done(Err(SockError::InProgress))
+            } else {
+                Step::Parked
+            };
         }
         match (stack.take_error(self.sock), stack.state(self.sock)) {
             (Some(error), _) => Step::Done(Err(error)),
@@ -139,7 +152,10 @@ pub struct Accept {
 impl Accept {
     /// Accepts a connection from `sock`.
     pub fn new(sock: SockId) -> Self {
-        Self { sock, timeout: Timeout::default() }
+        Self {
+            sock,
+            timeout: Timeout::default(),
+        }
     }
 }
 
@@ -162,7 +178,12 @@ impl Op for Accept {
         self.sock
     }
 
-    fn cancel(&mut self, _: &mut Stack, _: Instant, why: SockError) -> Result<Self::Output, SockError> {
+    fn cancel(
+        &mut self,
+        _: &mut Stack,
+        _: Instant,
+        why: SockError,
+    ) -> Result<Self::Output, SockError> {
         Err(why)
     }
 }
@@ -180,11 +201,21 @@ pub struct Send<'a> {
 impl<'a> Send<'a> {
     /// Sends `data`.
     pub fn new(sock: SockId, data: &'a [u8], flags: MsgFlags) -> Self {
-        Self { sock, data, flags, done: 0, timeout: Timeout::default() }
+        Self {
+            sock,
+            data,
+            flags,
+            done: 0,
+            timeout: Timeout::default(),
+        }
     }
 
     fn partial(&self, error: SockError) -> Result<usize, SockError> {
-        if self.done > 0 { Ok(self.done) } else { Err(error) }
+        if self.done > 0 {
+            Ok(self.done)
+        } else {
+            Err(error)
+        }
     }
 }
 
@@ -239,15 +270,29 @@ pub struct Recv<'a> {
 impl<'a> Recv<'a> {
     /// Receives into `buf`.
     pub fn new(sock: SockId, buf: &'a mut [u8], flags: MsgFlags) -> Self {
-        Self { sock, buf, flags, done: 0, timeout: Timeout::default() }
+        Self {
+            sock,
+            buf,
+            flags,
+            done: 0,
+            timeout: Timeout::default(),
+        }
     }
 
     fn wanted(&self) -> usize {
-        if self.flags.contains(MsgFlags::WAITALL) && !self.flags.contains(MsgFlags::PEEK) { self.buf.len() } else { 1 }
+        if self.flags.contains(MsgFlags::WAITALL) && !self.flags.contains(MsgFlags::PEEK) {
+            self.buf.len()
+        } else {
+            1
+        }
     }
 
     fn partial(&self, error: SockError) -> Result<usize, SockError> {
-        if self.done > 0 { Ok(self.done) } else { Err(error) }
+        if self.done > 0 {
+            Ok(self.done)
+        } else {
+            Err(error)
+        }
     }
 }
 
@@ -300,7 +345,10 @@ pub struct Close {
 impl Close {
     /// Closes `sock`.
     pub fn new(sock: SockId) -> Self {
-        Self { sock, timeout: Timeout::default() }
+        Self {
+            sock,
+            timeout: Timeout::default(),
+        }
     }
 }
 
@@ -321,9 +369,16 @@ impl Op for Close {
         }
         // The full socket is gone once our FIN is acknowledged (or it all ended otherwise).
         let sending = stack.state(self.sock).is_ok_and(|state| {
-            matches!(state, TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck)
+            matches!(
+                state,
+                TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck
+            )
         });
-        if sending && !self.timeout.is_over(now) { Step::Parked } else { Step::Done(Ok(())) }
+        if sending && !self.timeout.is_over(now) {
+            Step::Parked
+        } else {
+            Step::Done(Ok(()))
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -173,7 +173,11 @@ impl Stack {
             OptName::ReusePort => SockOpt::ReusePort(opts.reuse_port),
             OptName::KeepAlive => SockOpt::KeepAlive(opts.keepalive),
             OptName::Linger => SockOpt::Linger(opts.linger),
-            OptName::SndBuf => SockOpt::SndBuf(if opts.sndbuf_locked { opts.sndbuf * 2 } else { opts.sndbuf }),
+            OptName::SndBuf => SockOpt::SndBuf(if opts.sndbuf_locked {
+                opts.sndbuf * 2
+            } else {
+                opts.sndbuf
+            }),
             OptName::RcvBuf => SockOpt::RcvBuf(opts.rcvbuf * 2),
             OptName::RcvLowat => SockOpt::RcvLowat(opts.rcvlowat),
             OptName::RcvTimeo => SockOpt::RcvTimeo(opts.rcvtimeo),
@@ -187,12 +191,20 @@ impl Stack {
             } else {
                 opts.user_mss.unwrap_or(crate::tcp::MSS_DEFAULT)
             }),
-            OptName::KeepIdle => SockOpt::KeepIdle(opts.keepidle.unwrap_or(sysctl.tcp_keepalive_time)),
-            OptName::KeepIntvl => SockOpt::KeepIntvl(opts.keepintvl.unwrap_or(sysctl.tcp_keepalive_intvl)),
-            OptName::KeepCnt => SockOpt::KeepCnt(opts.keepcnt.unwrap_or(sysctl.tcp_keepalive_probes)),
+            OptName::KeepIdle => {
+                SockOpt::KeepIdle(opts.keepidle.unwrap_or(sysctl.tcp_keepalive_time))
+            }
+            OptName::KeepIntvl => {
+                SockOpt::KeepIntvl(opts.keepintvl.unwrap_or(sysctl.tcp_keepalive_intvl))
+            }
+            OptName::KeepCnt => {
+                SockOpt::KeepCnt(opts.keepcnt.unwrap_or(sysctl.tcp_keepalive_probes))
+            }
             OptName::UserTimeout => SockOpt::UserTimeout(opts.user_timeout),
             OptName::SynCnt => SockOpt::SynCnt(opts.syncnt.unwrap_or(sysctl.tcp_syn_retries)),
-            OptName::Linger2 => SockOpt::Linger2(opts.linger2.unwrap_or(sysctl.tcp_fin_timeout as i32)),
+            OptName::Linger2 => {
+                SockOpt::Linger2(opts.linger2.unwrap_or(sysctl.tcp_fin_timeout as i32))
+            }
             OptName::Tos => SockOpt::Tos(opts.tos),
             OptName::Ttl => SockOpt::Ttl(opts.ttl.unwrap_or(sysctl.ip_default_ttl as u8)),
         })
@@ -213,7 +225,11 @@ impl Stack {
 }
 
 fn within<T: PartialOrd>(value: T, min: T, max: T) -> Result<T, SockError> {
-    if value < min || value > max { Err(SockError::Invalid) } else { Ok(value) }
+    if value < min || value > max {
+        Err(SockError::Invalid)
+    } else {
+        Ok(value)
+    }
 }
 
 fn connected(sk: &TcpSock) -> bool {

@@ -11,5 +11,9 @@ pub(crate) fn initial(ctx: &Ctx, tuple: &Tuple) -> SeqNum {
 
 /// What is added to our clock in timestamps; 0 when `tcp_timestamps` is 2.
 pub(crate) fn ts_offset(ctx: &Ctx, tuple: &Tuple) -> u32 {
-    if ctx.sysctl.tcp_timestamps == 1 { ctx.keys.ts_offset(tuple) } else { 0 }
+    if ctx.sysctl.tcp_timestamps == 1 {
+        ctx.keys.ts_offset(tuple)
+    } else {
+        0
+    }
 }

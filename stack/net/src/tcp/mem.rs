@@ -20,7 +20,11 @@ pub(crate) fn grow_window(sk: &mut TcpSock, len: u32) {
     let limit = sk.warm.rcvbuf;
     if sk.rx.rcv_ssthresh < limit && len >= u32::from(sk.rx.rcv_mss) / 2 {
         let step = 2 * u32::from(sk.warm.advmss);
-        sk.rx.rcv_ssthresh = sk.rx.rcv_ssthresh.saturating_add(step.max(2 * len)).min(limit);
+        sk.rx.rcv_ssthresh = sk
+            .rx
+            .rcv_ssthresh
+            .saturating_add(step.max(2 * len))
+            .min(limit);
     }
 }
 
@@ -33,14 +37,22 @@ pub(crate) fn adjust_rcvbuf(sk: &mut TcpSock, ctx: &Ctx) {
     }
     let Some(rings) = &sk.rings else { return };
     let copied = rings.rcv_out.head();
-    let taken = copied.saturating_sub(drs.copied).min(u64::from(u32::MAX / 4)) as u32;
-    sk.warm.drs = Drs { copied, since: ctx.now, space: drs.space.max(taken) };
+    let taken = copied
+        .saturating_sub(drs.copied)
+        .min(u64::from(u32::MAX / 4)) as u32;
+    sk.warm.drs = Drs {
+        copied,
+        since: ctx.now,
+        space: drs.space.max(taken),
+    };
     let automatic = ctx.sysctl.tcp_moderate_rcvbuf && !sk.cold.opts.rcvbuf_locked;
     if taken <= drs.space || !automatic {
         return;
     }
     // Twice the rate, for slow start, and slack for the sender's burst (Linux: `copied << 1` plus 16 MSS).
-    let wanted = taken.saturating_mul(2).saturating_add(16 * u32::from(sk.warm.advmss));
+    let wanted = taken
+        .saturating_mul(2)
+        .saturating_add(16 * u32::from(sk.warm.advmss));
     let wanted = wanted.min(ctx.sysctl.tcp_rmem[2] / 2);
     if wanted > sk.warm.rcvbuf {
         sk.warm.rcvbuf = wanted;

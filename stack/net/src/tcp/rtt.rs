@@ -92,7 +92,10 @@ impl Rtt {
 
     /// Doubles the RTO, up to `max` (RFC 6298 §5.5).
     pub(crate) fn back_off(&mut self, max: Duration) {
-        self.rto_us = self.rto_us.saturating_mul(2).min(max.as_micros().min(u128::from(u32::MAX)) as u32);
+        self.rto_us = self
+            .rto_us
+            .saturating_mul(2)
+            .min(max.as_micros().min(u128::from(u32::MAX)) as u32);
     }
 
     pub(crate) fn rto(&self) -> Duration {
@@ -110,6 +113,10 @@ impl Rtt {
 
     /// Least RTT of the last minutes; zero before the first sample.
     pub(crate) fn min(&self) -> Duration {
-        if self.min_us == u32::MAX { Duration::ZERO } else { Duration::from_micros(u64::from(self.min_us)) }
+        if self.min_us == u32::MAX {
+            Duration::ZERO
+        } else {
+            Duration::from_micros(u64::from(self.min_us))
+        }
     }
 }

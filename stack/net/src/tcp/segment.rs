@@ -41,7 +41,8 @@ impl Segment {
     /// Sequence number after the segment's last octet, SYN and FIN included.
     #[inline]
     pub(crate) fn end_seq(&self) -> SeqNum {
-        let flags = u32::from(self.flags.contains(TcpFlags::SYN)) + u32::from(self.flags.contains(TcpFlags::FIN));
+        let flags = u32::from(self.flags.contains(TcpFlags::SYN))
+            + u32::from(self.flags.contains(TcpFlags::FIN));
         self.seq + self.len + flags
     }
 
@@ -53,7 +54,10 @@ impl Segment {
     /// All options; the slow path's way.
     pub(crate) fn parse_options(&self, payload: &Payload<'_, '_>) -> TcpOptions {
         if self.simple {
-            return TcpOptions { timestamps: self.ts, ..TcpOptions::default() };
+            return TcpOptions {
+                timestamps: self.ts,
+                ..TcpOptions::default()
+            };
         }
         TcpOptions::parse(payload.slice(&self.options))
     }
@@ -103,7 +107,12 @@ impl<'a> Payload<'a, '_> {
             let (start, stop) = (at, at + u32::from(part.len));
             at = stop;
             let (from, to) = (start.max(skip), stop.min(end));
-            (from < to).then(|| (from - skip, &self.slice(part)[(from - start) as usize..(to - start) as usize]))
+            (from < to).then(|| {
+                (
+                    from - skip,
+                    &self.slice(part)[(from - start) as usize..(to - start) as usize],
+                )
+            })
         })
     }
 }

@@ -71,7 +71,8 @@ use TcpState::*;
 /// States in which the peer may still send us new data.
 pub(crate) const CAN_RECEIVE: StateSet = StateSet::of(&[Established, FinWait1, FinWait2]);
 /// States in which queued data goes out.
-pub(crate) const CAN_SEND: StateSet = StateSet::of(&[Established, CloseWait, FinWait1, Closing, LastAck]);
+pub(crate) const CAN_SEND: StateSet =
+    StateSet::of(&[Established, CloseWait, FinWait1, Closing, LastAck]);
 /// States in which an application may queue data.
 pub(crate) const CAN_QUEUE: StateSet = StateSet::of(&[Established, CloseWait]);
 /// States that both sides have synchronised (RFC 9293 §3.3.2).

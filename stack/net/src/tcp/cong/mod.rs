@@ -22,14 +22,19 @@ pub(crate) fn on_ack(sk: &mut TcpSock, facts: &AckFacts) {
 
 /// The window only grows when it was what held sending back (RFC 7661; Linux `tcp_is_cwnd_limited`).
 fn is_cwnd_limited(sk: &TcpSock) -> bool {
-    sk.tx.cwnd_limited || sk.tx.snd_cwnd < sk.tx.snd_ssthresh && sk.tx.snd_cwnd < 2 * sk.tx.max_packets_out
+    sk.tx.cwnd_limited
+        || sk.tx.snd_cwnd < sk.tx.snd_ssthresh && sk.tx.snd_cwnd < 2 * sk.tx.max_packets_out
 }
 
 /// After an idle time of one RTO the window halves per RTO, down to the initial one (RFC 2861).
 pub(crate) fn restart_after_idle(sk: &mut TcpSock, ctx: &Ctx) {
     let idle_ms = (ctx.now.as_millis() as u32).wrapping_sub(sk.tx.lsndtime);
     let rto_ms = sk.warm.rtt.rto().as_millis() as u32;
-    if !ctx.sysctl.tcp_slow_start_after_idle || !sk.records.is_empty() || idle_ms <= rto_ms || rto_ms == 0 {
+    if !ctx.sysctl.tcp_slow_start_after_idle
+        || !sk.records.is_empty()
+        || idle_ms <= rto_ms
+        || rto_ms == 0
+    {
         return;
     }
     let restart = crate::tcp::INIT_CWND.min(sk.tx.snd_cwnd);

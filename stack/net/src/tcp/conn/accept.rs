@@ -12,8 +12,12 @@ use core::net::SocketAddrV4;
 impl Stack {
     /// A child whose handshake is complete waits for accept.
     pub(crate) fn enqueue_child(&mut self, child: SockId) {
-        let Some(parent) = self.socks.tcp.get(child).and_then(|sk| sk.cold.parent) else { return };
-        let Some(sk) = self.socks.tcp.get_mut(parent) else { return };
+        let Some(parent) = self.socks.tcp.get(child).and_then(|sk| sk.cold.parent) else {
+            return;
+        };
+        let Some(sk) = self.socks.tcp.get_mut(parent) else {
+            return;
+        };
         if let Some(listen) = &mut sk.cold.listen {
             listen.accept.push_back(child);
             sk.note(Readiness::IN);
@@ -22,8 +26,15 @@ impl Stack {
     }
 
     /// Takes the oldest complete connection. EAGAIN when there is none, EINVAL when the socket does not listen.
-    pub(crate) fn take_child(&mut self, listener: SockId) -> Result<(SockId, SocketAddrV4), SockError> {
-        let sk = self.socks.tcp.get_mut(listener).ok_or(SockError::BadSocket)?;
+    pub(crate) fn take_child(
+        &mut self,
+        listener: SockId,
+    ) -> Result<(SockId, SocketAddrV4), SockError> {
+        let sk = self
+            .socks
+            .tcp
+            .get_mut(listener)
+            .ok_or(SockError::BadSocket)?;
         let listen = sk.cold.listen.as_mut().ok_or(SockError::Invalid)?;
         let child = listen.accept.pop_front().ok_or(SockError::WouldBlock)?;
         let more = !listen.accept.is_empty();
@@ -39,7 +50,9 @@ impl Stack {
     /// The listener goes: handshakes are forgotten, children that nobody accepted are reset (Linux
     /// `inet_csk_listen_stop`).
     pub(crate) fn listen_stop(&mut self, listener: SockId) {
-        let Some(sk) = self.socks.tcp.get_mut(listener) else { return };
+        let Some(sk) = self.socks.tcp.get_mut(listener) else {
+            return;
+        };
         let port = sk.cold.port;
         let children = sk.cold.listen.take().map(|l| l.accept).unwrap_or_default();
         self.socks.lhash.remove(port, listener);
@@ -47,7 +60,12 @@ impl Stack {
             .socks
             .requests
             .ids()
-            .filter(|id| self.socks.requests.get(*id).is_some_and(|r| r.listener == listener))
+            .filter(|id| {
+                self.socks
+                    .requests
+                    .get(*id)
+                    .is_some_and(|r| r.listener == listener)
+            })
             .collect();
         for id in requests {
             self.drop_request(id);

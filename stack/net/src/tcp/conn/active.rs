@@ -22,7 +22,12 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.rcvbuf = sk.cold.opts.rcvbuf;
     sk.warm.advmss = output::advmss(sk);
     sk.warm.mss_clamp = sk.warm.advmss;
-    let initial = window::initial(sk.warm.rcvbuf, sk.warm.advmss, &ctx.sysctl, sk.cold.opts.rcvbuf_locked);
+    let initial = window::initial(
+        sk.warm.rcvbuf,
+        sk.warm.advmss,
+        &ctx.sysctl,
+        sk.cold.opts.rcvbuf_locked,
+    );
     sk.rx.rcv_wnd = initial.wnd;
     sk.rx.rcv_ssthresh = initial.wnd;
     sk.rx.rcv_wscale = initial.wscale;
@@ -52,7 +57,10 @@ pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options:
     sk.tx.snd_wl1 = seg.seq;
     sk.tx.snd_wnd = u32::from(seg.window);
     sk.tx.max_window = sk.tx.snd_wnd;
-    if let Some(ts) = options.timestamps.filter(|_| ctx.sysctl.tcp_timestamps != 0) {
+    if let Some(ts) = options
+        .timestamps
+        .filter(|_| ctx.sysctl.tcp_timestamps != 0)
+    {
         sk.rx.features.set(Features::TIMESTAMPS);
         sk.rx.ts_recent = ts.val;
         sk.rx.ts_recent_stamp = ctx.seconds();
@@ -72,7 +80,10 @@ pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options:
             sk.rx.rcv_wnd = sk.rx.rcv_wnd.min(u32::from(u16::MAX));
         }
     }
-    sk.warm.mss_clamp = options.mss.unwrap_or(MSS_DEFAULT).min(sk.cold.opts.user_mss.unwrap_or(u16::MAX));
+    sk.warm.mss_clamp = options
+        .mss
+        .unwrap_or(MSS_DEFAULT)
+        .min(sk.cold.opts.user_mss.unwrap_or(u16::MAX));
     output::sync_mss(sk, ctx);
     init_rcv_mss(sk);
 }
@@ -80,7 +91,12 @@ pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options:
 /// First guess at the peer's segment size (Linux `tcp_initialize_rcv_mss`).
 pub(crate) fn init_rcv_mss(sk: &mut TcpSock) {
     let half = (sk.rx.rcv_wnd / 2).min(u32::from(u16::MAX)) as u16;
-    sk.rx.rcv_mss = sk.warm.advmss.min(sk.tx.mss_cache).min(half).clamp(88, MSS_DEFAULT);
+    sk.rx.rcv_mss = sk
+        .warm
+        .advmss
+        .min(sk.tx.mss_cache)
+        .min(half)
+        .clamp(88, MSS_DEFAULT);
 }
 
 /// Our SYN is acknowledged (Linux `tcp_finish_connect`, and the SYN_RECV part of `tcp_rcv_state_process`).
@@ -93,7 +109,11 @@ pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.tx.snd_ssthresh = crate::tcp::sock::hot::INFINITE_SSTHRESH;
     sk.warm.recovery = Default::default();
     sk.tx.lsndtime = ctx.now.as_millis() as u32;
-    sk.warm.drs = mem::Drs { copied: 0, since: ctx.now, space: sk.rx.rcv_wnd };
+    sk.warm.drs = mem::Drs {
+        copied: 0,
+        since: ctx.now,
+        space: sk.rx.rcv_wnd,
+    };
     sk.note(Readiness::OUT);
     fast::check(sk);
     timer::arm_keepalive(sk, ctx);

@@ -33,9 +33,16 @@ enum Check {
 }
 
 impl Stack {
-    pub(crate) fn request_input(&mut self, id: SockId, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+    pub(crate) fn request_input(
+        &mut self,
+        id: SockId,
+        seg: &Segment,
+        payload: &Payload<'_, '_>,
+    ) -> Fate {
         let options = seg.parse_options(payload);
-        let Some(req) = self.socks.requests.get_mut(id) else { return Fate::Dropped(DropReason::TcpNoSocket) };
+        let Some(req) = self.socks.requests.get_mut(id) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
         match check(req, seg, options.timestamps) {
             Check::Drop(reason) => Fate::Dropped(reason),
             Check::Reset(reason) => Fate::Reset(reason),
@@ -54,7 +61,9 @@ impl Stack {
     fn is_request_limited(&mut self, id: SockId) -> bool {
         let now = self.ctx.now.as_millis().max(1);
         let limit = u64::from(self.ctx.sysctl.tcp_invalid_ratelimit);
-        let Some(req) = self.socks.requests.get_mut(id) else { return true };
+        let Some(req) = self.socks.requests.get_mut(id) else {
+            return true;
+        };
         if req.last_oow_ack != 0 && now.saturating_sub(req.last_oow_ack) < limit {
             self.ctx.mib.inc(Counter::TcpExtTCPACKSkippedSynRecv);
             return true;
@@ -80,7 +89,10 @@ impl Stack {
         if !self.is_request_limited(id)
             && let Some(req) = self.socks.requests.get(id)
         {
-            let ts = req.ts_ok.then(|| Timestamps { val: self.ctx.ts_now(req.ts_offset), ecr: req.ts_recent });
+            let ts = req.ts_ok.then(|| Timestamps {
+                val: self.ctx.ts_now(req.ts_offset),
+                ecr: req.ts_recent,
+            });
             let shift = if req.wscale_ok { req.rcv_wscale } else { 0 };
             let reply = Reply {
                 seq: req.iss + 1,
@@ -97,8 +109,15 @@ impl Stack {
 
     /// The third ACK: a full socket takes the request's place, and gets the segment.
     fn complete(&mut self, id: SockId, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
-        let Some(req) = self.socks.requests.get(id) else { return Fate::Dropped(DropReason::TcpNoSocket) };
-        let Some(listen) = self.socks.tcp.get(req.listener).and_then(|sk| sk.cold.listen.as_ref()) else {
+        let Some(req) = self.socks.requests.get(id) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
+        let Some(listen) = self
+            .socks
+            .tcp
+            .get(req.listener)
+            .and_then(|sk| sk.cold.listen.as_ref())
+        else {
             self.drop_request(id);
             return Fate::Reset(DropReason::TcpNoSocket);
         };
@@ -108,7 +127,9 @@ impl Stack {
         let Some(dst) = self.ctx.route(req.tuple.remote, Some(req.tuple.local)) else {
             return Fate::Dropped(DropReason::NoRoute);
         };
-        let Some(child) = self.create_child(id) else { return self.accept_overflow(id) };
+        let Some(child) = self.create_child(id) else {
+            return self.accept_overflow(id);
+        };
         self.ctx.mib.inc(Counter::TcpPassiveOpens);
         let fate = match self.socks.tcp.get_mut(child) {
             Some(sk) => {
@@ -147,12 +168,23 @@ impl Stack {
         cold.parent = Some(req.listener);
         let attached = listener.rx.features.has(Features::ATTACHED);
         let user = listener.warm.user;
-        let child = self.socks.tcp.insert_with(|id| TcpSock::new(id, cold)).ok()?;
+        let child = self
+            .socks
+            .tcp
+            .insert_with(|id| TcpSock::new(id, cold))
+            .ok()?;
         let mut req = self.socks.requests.remove(id)?;
         self.ctx.wheel.cancel(&mut req.wheel);
-        self.socks.ehash.replace(req.hash, id.place(), child.place());
+        self.socks
+            .ehash
+            .replace(req.hash, id.place(), child.place());
         self.socks.bhash.add_child(req.tuple.lport);
-        if let Some(listen) = self.socks.tcp.get_mut(req.listener).and_then(|sk| sk.cold.listen.as_mut()) {
+        if let Some(listen) = self
+            .socks
+            .tcp
+            .get_mut(req.listener)
+            .and_then(|sk| sk.cold.listen.as_mut())
+        {
             listen.requests = listen.requests.saturating_sub(1);
         }
         let sk = self.socks.tcp.get_mut(child)?;
@@ -164,7 +196,9 @@ impl Stack {
         set_state(sk, &mut self.ctx, TcpState::SynRecv);
         if req.retransmits == 0 {
             let rtt = self.ctx.now.since(req.synack_at);
-            sk.warm.rtt.sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
+            sk.warm
+                .rtt
+                .sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
         }
         sk.warm.recovery.retransmits = req.timeouts;
         Some(child)
@@ -216,7 +250,9 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     let ts = ts.filter(|_| req.ts_ok);
     let paws = ts.is_some_and(|t| req.ts_recent.wrapping_sub(t.val) as i32 > 0);
     let only_syn = seg.flags.intersects(TcpFlags::SYN)
-        && !seg.flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN);
+        && !seg
+            .flags
+            .intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN);
     if seg.seq == req.irs && only_syn && !paws {
         return Check::SynAck;
     }
@@ -225,10 +261,19 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     }
     let start = req.irs + 1;
     let in_window = seg.end_seq().at_or_after(start) && seg.seq.at_or_before(start + req.rcv_wnd);
-    let in_window = in_window && !(seg.end_seq() == start && seg.seq.before(start) && seg.seq != req.irs);
+    let in_window =
+        in_window && !(seg.end_seq() == start && seg.seq.before(start) && seg.seq != req.irs);
     if paws || !in_window {
-        let reason = if paws { DropReason::TcpPaws } else { DropReason::TcpOutOfWindow };
-        return if seg.has(TcpFlags::RST) { Check::Drop(reason) } else { Check::Ack(reason) };
+        let reason = if paws {
+            DropReason::TcpPaws
+        } else {
+            DropReason::TcpOutOfWindow
+        };
+        return if seg.has(TcpFlags::RST) {
+            Check::Drop(reason)
+        } else {
+            Check::Ack(reason)
+        };
     }
     if let Some(t) = ts
         && seg.seq.at_or_before(start)
@@ -237,7 +282,11 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     }
     if seg.has(TcpFlags::RST) {
         // RFC 5961: only the exact number ends a handshake.
-        return if seg.seq == start { Check::Embryonic(None) } else { Check::Ack(DropReason::TcpInvalidRst) };
+        return if seg.seq == start {
+            Check::Embryonic(None)
+        } else {
+            Check::Ack(DropReason::TcpInvalidRst)
+        };
     }
     if seg.has(TcpFlags::SYN) && seg.seq != req.irs {
         return Check::Embryonic(Some(DropReason::TcpInvalidSyn));
@@ -247,4 +296,3 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     }
     Check::Complete
 }
-

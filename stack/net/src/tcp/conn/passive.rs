@@ -49,14 +49,21 @@ impl Stack {
         payload: &Payload<'_, '_>,
         iss: Option<SeqNum>,
     ) -> Fate {
-        let Some(sk) = self.socks.tcp.get(listener) else { return Fate::Dropped(DropReason::TcpNoSocket) };
-        let Some(listen) = sk.cold.listen.as_ref() else { return Fate::Dropped(DropReason::TcpNoSocket) };
+        let Some(sk) = self.socks.tcp.get(listener) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
+        let Some(listen) = sk.cold.listen.as_ref() else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
         if listen.accept_full() {
             self.ctx.mib.inc(Counter::TcpExtListenOverflows);
             self.ctx.mib.inc(Counter::TcpExtListenDrops);
             return Fate::Dropped(DropReason::TcpListenOverflow);
         }
-        let most = listen.backlog.min(self.ctx.sysctl.tcp_max_syn_backlog).max(1);
+        let most = listen
+            .backlog
+            .min(self.ctx.sysctl.tcp_max_syn_backlog)
+            .max(1);
         if listen.requests >= most || self.socks.requests.is_full() {
             self.ctx.mib.inc(Counter::TcpExtTCPReqQFullDrop);
             self.ctx.mib.inc(Counter::TcpExtListenDrops);
@@ -106,7 +113,12 @@ impl Stack {
             return Fate::Dropped(DropReason::TcpRequestTableFull);
         };
         self.socks.ehash.insert(seg.hash, id.place());
-        if let Some(listen) = self.socks.tcp.get_mut(listener).and_then(|sk| sk.cold.listen.as_mut()) {
+        if let Some(listen) = self
+            .socks
+            .tcp
+            .get_mut(listener)
+            .and_then(|sk| sk.cold.listen.as_mut())
+        {
             listen.requests += 1;
         }
         self.send_syn_ack(id, Some(dst));
@@ -118,10 +130,22 @@ impl Stack {
 
     /// Sends the SYN-ACK of a request, first time or again.
     pub(crate) fn send_syn_ack(&mut self, id: SockId, dst: Option<Dst>) {
-        let Some(req) = self.socks.requests.get(id) else { return };
-        let Some(dst) = dst.or_else(|| self.ctx.route(req.tuple.remote, Some(req.tuple.local))) else { return };
-        let ts = req.ts_ok.then(|| Timestamps { val: self.ctx.ts_now(req.ts_offset), ecr: req.ts_recent });
-        let user_mss = self.socks.tcp.get(req.listener).and_then(|sk| sk.cold.opts.user_mss);
+        let Some(req) = self.socks.requests.get(id) else {
+            return;
+        };
+        let Some(dst) = dst.or_else(|| self.ctx.route(req.tuple.remote, Some(req.tuple.local)))
+        else {
+            return;
+        };
+        let ts = req.ts_ok.then(|| Timestamps {
+            val: self.ctx.ts_now(req.ts_offset),
+            ecr: req.ts_recent,
+        });
+        let user_mss = self
+            .socks
+            .tcp
+            .get(req.listener)
+            .and_then(|sk| sk.cold.opts.user_mss);
         let mss = (dst.mtu - HEADERS).min(user_mss.unwrap_or(u16::MAX));
         let wscale = req.wscale_ok.then_some(req.rcv_wscale);
         let ctl = Ctl {
@@ -141,7 +165,9 @@ impl Stack {
     /// A SYN-ACK was not answered in time (Linux `reqsk_timer_handler`).
     pub(crate) fn request_timeout(&mut self, id: SockId) {
         let retries = self.ctx.sysctl.tcp_synack_retries;
-        let Some(req) = self.socks.requests.get_mut(id) else { return };
+        let Some(req) = self.socks.requests.get_mut(id) else {
+            return;
+        };
         req.wheel = TimerEntry::default();
         if req.deadline > self.ctx.now {
             self.ctx.wheel.arm(&mut req.wheel, id, req.deadline);
@@ -152,7 +178,8 @@ impl Stack {
             return;
         }
         req.timeouts += 1;
-        req.deadline = self.ctx.now + (SYNACK_RTO * (1 << u32::from(req.timeouts).min(16))).min(Duration::from_secs(120));
+        req.deadline = self.ctx.now
+            + (SYNACK_RTO * (1 << u32::from(req.timeouts).min(16))).min(Duration::from_secs(120));
         // A request that waits for room in the accept queue is not reminded (its ACK came).
         let silent = req.acked;
         if !silent {
@@ -168,10 +195,17 @@ impl Stack {
 
     /// Forgets a handshake.
     pub(crate) fn drop_request(&mut self, id: SockId) {
-        let Some(mut req) = self.socks.requests.remove(id) else { return };
+        let Some(mut req) = self.socks.requests.remove(id) else {
+            return;
+        };
         self.ctx.wheel.cancel(&mut req.wheel);
         self.socks.ehash.remove(req.hash, id.place());
-        if let Some(listen) = self.socks.tcp.get_mut(req.listener).and_then(|sk| sk.cold.listen.as_mut()) {
+        if let Some(listen) = self
+            .socks
+            .tcp
+            .get_mut(req.listener)
+            .and_then(|sk| sk.cold.listen.as_mut())
+        {
             listen.requests = listen.requests.saturating_sub(1);
         }
     }
@@ -182,7 +216,8 @@ impl Stack {
             self.ctx.mib.inc(Counter::IpOutNoRoutes);
             return;
         };
-        let ctl = output::reset::from_reply(tuple, reply, dst, self.ctx.sysctl.ip_default_ttl as u8);
+        let ctl =
+            output::reset::from_reply(tuple, reply, dst, self.ctx.sysctl.ip_default_ttl as u8);
         self.ctx.push_ctl(ctl);
     }
 }

@@ -56,7 +56,9 @@ impl Stack {
     /// Puts a mini-socket into the place of a full one. False: the table is full, and the connection just ends.
     pub(crate) fn insert_time_wait(&mut self, id: SockId, substate: Substate, ms: u64) -> bool {
         let now_ms = self.ctx.now.as_millis();
-        let Some(sk) = self.socks.tcp.get(id) else { return false };
+        let Some(sk) = self.socks.tcp.get(id) else {
+            return false;
+        };
         let (hash, hashed) = (sk.warm.hash, sk.warm.hashed);
         let full = self.socks.tw.len() >= self.ctx.sysctl.tcp_max_tw_buckets as usize;
         let mini = TimeWait::from_sock(sk, substate, now_ms + ms);
@@ -64,7 +66,9 @@ impl Stack {
             self.ctx.mib.inc(Counter::MillraceTimeWaitOverflow);
             return false;
         }
-        let Ok(tw) = self.socks.tw.insert_with(|_| mini) else { return false };
+        let Ok(tw) = self.socks.tw.insert_with(|_| mini) else {
+            return false;
+        };
         self.socks.ehash.replace(hash, id.place(), tw.place());
         self.arm_time_wait(tw);
         true
@@ -80,7 +84,9 @@ impl Stack {
     /// Its entry in the wheel came up.
     pub(crate) fn time_wait_timer(&mut self, tw: SockId) {
         let now = self.ctx.now.as_millis();
-        let Some(mini) = self.socks.tw.get_mut(tw) else { return };
+        let Some(mini) = self.socks.tw.get_mut(tw) else {
+            return;
+        };
         mini.wheel = TimerEntry::default();
         if mini.deadline_ms <= now {
             self.ctx.mib.inc(Counter::TcpExtTW);
@@ -92,18 +98,27 @@ impl Stack {
 
     /// Removes a mini-socket.
     pub(crate) fn kill_time_wait(&mut self, tw: SockId) {
-        let Some(mut mini) = self.socks.tw.remove(tw) else { return };
+        let Some(mut mini) = self.socks.tw.remove(tw) else {
+            return;
+        };
         self.ctx.wheel.cancel(&mut mini.wheel);
         self.socks.ehash.remove(mini.hash, tw.place());
         self.release_port_of(&mini.tuple);
     }
 
-    pub(crate) fn time_wait_input(&mut self, tw: SockId, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+    pub(crate) fn time_wait_input(
+        &mut self,
+        tw: SockId,
+        seg: &Segment,
+        payload: &Payload<'_, '_>,
+    ) -> Fate {
         let ts = seg.parse_options(payload).timestamps;
         let now_ms = self.ctx.now.as_millis();
         let seconds = self.ctx.seconds();
         let rfc1337 = self.ctx.sysctl.tcp_rfc1337;
-        let Some(mini) = self.socks.tw.get_mut(tw) else { return Fate::Dropped(DropReason::TcpNoSocket) };
+        let Some(mini) = self.socks.tw.get_mut(tw) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
         let status = match mini.substate {
             Substate::FinWait2 => fin_wait2(mini, seg, ts, now_ms, seconds),
             Substate::TimeWait => time_wait(mini, seg, ts, now_ms, seconds, rfc1337),
@@ -125,9 +140,20 @@ impl Stack {
     }
 
     /// RFC 9293 MAY-2: a SYN that is certainly new takes the tuple, if somebody listens.
-    fn reincarnate(&mut self, tw: SockId, seg: &Segment, payload: &Payload<'_, '_>, iss: SeqNum) -> Fate {
-        let listener = self.socks.lhash.lookup(seg.tuple.local, seg.tuple.lport, seg.hash);
-        let Some(listener) = listener else { return Fate::Dropped(DropReason::TcpTimeWait) };
+    fn reincarnate(
+        &mut self,
+        tw: SockId,
+        seg: &Segment,
+        payload: &Payload<'_, '_>,
+        iss: SeqNum,
+    ) -> Fate {
+        let listener = self
+            .socks
+            .lhash
+            .lookup(seg.tuple.local, seg.tuple.lport, seg.hash);
+        let Some(listener) = listener else {
+            return Fate::Dropped(DropReason::TcpTimeWait);
+        };
         self.ctx.mib.inc(Counter::TcpExtTWRecycled);
         self.kill_time_wait(tw);
         self.listener_input(listener, seg, payload, Some(iss))
@@ -136,12 +162,17 @@ impl Stack {
     fn time_wait_ack(&mut self, tw: SockId, reason: DropReason) -> Fate {
         let now = self.ctx.now.as_millis() as u32 | 1;
         let limit = self.ctx.sysctl.tcp_invalid_ratelimit;
-        let Some(mini) = self.socks.tw.get_mut(tw) else { return Fate::Dropped(reason) };
+        let Some(mini) = self.socks.tw.get_mut(tw) else {
+            return Fate::Dropped(reason);
+        };
         if mini.last_oow_ack != 0 && now.wrapping_sub(mini.last_oow_ack) < limit {
             return Fate::Dropped(reason);
         }
         mini.last_oow_ack = now;
-        let ts = mini.ts_ok.then(|| Timestamps { val: self.ctx.ts_now(mini.ts_offset), ecr: mini.ts_recent });
+        let ts = mini.ts_ok.then(|| Timestamps {
+            val: self.ctx.ts_now(mini.ts_offset),
+            ecr: mini.ts_recent,
+        });
         let reply = Reply {
             seq: mini.snd_nxt,
             ack: Some(mini.rcv_nxt),
@@ -170,15 +201,29 @@ fn note_timestamp(mini: &mut TimeWait, ts: Option<Timestamps>, seconds: u32) {
 }
 
 /// An orphan in FIN_WAIT2 waits for a FIN, and for nothing else.
-fn fin_wait2(mini: &mut TimeWait, seg: &Segment, ts: Option<Timestamps>, now_ms: u64, seconds: u32) -> Status {
+fn fin_wait2(
+    mini: &mut TimeWait,
+    seg: &Segment,
+    ts: Option<Timestamps>,
+    now_ms: u64,
+    seconds: u32,
+) -> Status {
     let end = mini.rcv_nxt + (u32::from(mini.rcv_wnd) << mini.rcv_wscale);
     let in_window = seg.end_seq().at_or_after(mini.rcv_nxt) && seg.seq.at_or_before(end);
     let rst = seg.has(TcpFlags::RST);
     if paws_reject(mini, ts, seconds) || !in_window {
-        return if rst { Status::Silent } else { Status::Ack(DropReason::TcpOutOfWindow) };
+        return if rst {
+            Status::Silent
+        } else {
+            Status::Ack(DropReason::TcpOutOfWindow)
+        };
     }
     if rst {
-        return if seg.seq == mini.rcv_nxt { Status::Kill } else { Status::Ack(DropReason::TcpInvalidRst) };
+        return if seg.seq == mini.rcv_nxt {
+            Status::Kill
+        } else {
+            Status::Ack(DropReason::TcpInvalidRst)
+        };
     }
     if seg.has(TcpFlags::SYN) && !seg.seq.before(mini.rcv_nxt) {
         return Status::Reset(DropReason::TcpInvalidSyn);
@@ -209,7 +254,11 @@ fn time_wait(
     let rst = seg.has(TcpFlags::RST);
     if !paws && seg.seq == mini.rcv_nxt && (seg.seq == seg.end_seq() || rst) {
         if rst {
-            return if rfc1337 { Status::Silent } else { Status::Kill };
+            return if rfc1337 {
+                Status::Silent
+            } else {
+                Status::Kill
+            };
         }
         mini.deadline_ms = now_ms + TIMEWAIT_MS;
         note_timestamp(mini, ts, seconds);

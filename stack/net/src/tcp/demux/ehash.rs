@@ -22,7 +22,12 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    const EMPTY: Self = Self { tags: [0; WAYS], passed: 0, places: [0; WAYS], used: 0 };
+    const EMPTY: Self = Self {
+        tags: [0; WAYS],
+        passed: 0,
+        places: [0; WAYS],
+        used: 0,
+    };
 }
 
 /// An entry as the table stores it: kind and index in one word.
@@ -47,7 +52,10 @@ struct Table {
 
 impl Table {
     fn new(buckets: usize) -> Self {
-        Self { buckets: vec![Bucket::EMPTY; buckets.next_power_of_two()].into_boxed_slice(), len: 0 }
+        Self {
+            buckets: vec![Bucket::EMPTY; buckets.next_power_of_two()].into_boxed_slice(),
+            len: 0,
+        }
     }
 
     fn mask(&self) -> usize {
@@ -60,7 +68,10 @@ impl Table {
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[b];
             for way in 0..WAYS {
-                if bucket.used & 1 << way != 0 && bucket.tags[way] == hash && same(unpack(bucket.places[way])) {
+                if bucket.used & 1 << way != 0
+                    && bucket.tags[way] == hash
+                    && same(unpack(bucket.places[way]))
+                {
                     return Some((b, way));
                 }
             }
@@ -109,7 +120,10 @@ pub(crate) struct Ehash {
 
 impl Ehash {
     pub(crate) fn new() -> Self {
-        Self { table: Table::new(64), old: None }
+        Self {
+            table: Table::new(64),
+            old: None,
+        }
     }
 
     /// Entries.
@@ -161,9 +175,13 @@ impl Ehash {
     }
 
     fn move_some(&mut self) {
-        let Some((old, next)) = &mut self.old else { return };
+        let Some((old, next)) = &mut self.old else {
+            return;
+        };
         for _ in 0..MOVES {
-            let Some(bucket) = old.buckets.get(*next) else { break };
+            let Some(bucket) = old.buckets.get(*next) else {
+                break;
+            };
             for way in (0..WAYS).filter(|w| bucket.used & 1 << w != 0) {
                 self.table.insert(bucket.tags[way], bucket.places[way]);
             }

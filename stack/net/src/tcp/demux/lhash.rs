@@ -26,12 +26,17 @@ impl Lhash {
     }
 
     pub(crate) fn insert(&mut self, addr: Ipv4Addr, port: u16, sock: SockId) {
-        self.ports.entry(port).or_default().push(Listener { addr, sock });
+        self.ports
+            .entry(port)
+            .or_default()
+            .push(Listener { addr, sock });
         self.len += 1;
     }
 
     pub(crate) fn remove(&mut self, port: u16, sock: SockId) {
-        let Entry::Occupied(mut entry) = self.ports.entry(port) else { return };
+        let Entry::Occupied(mut entry) = self.ports.entry(port) else {
+            return;
+        };
         let before = entry.get().len();
         entry.get_mut().retain(|l| l.sock != sock);
         self.len -= before - entry.get().len();
@@ -43,9 +48,15 @@ impl Lhash {
     /// The listener for a SYN to `addr:port`; `hash` chooses within a SO_REUSEPORT group.
     pub(crate) fn lookup(&self, addr: Ipv4Addr, port: u16, hash: u32) -> Option<SockId> {
         let listeners = self.ports.get(&port)?;
-        let wanted = if listeners.iter().any(|l| l.addr == addr) { addr } else { Ipv4Addr::UNSPECIFIED };
+        let wanted = if listeners.iter().any(|l| l.addr == addr) {
+            addr
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
         let group = listeners.iter().filter(|l| l.addr == wanted);
         let size = group.clone().count();
-        group.map(|l| l.sock).nth((u64::from(hash) * size as u64 >> 32) as usize)
+        group
+            .map(|l| l.sock)
+            .nth(((u64::from(hash) * size as u64) >> 32) as usize)
     }
 }

@@ -32,7 +32,12 @@ pub(crate) enum Verdict {
 }
 
 /// The slow path.
-pub(crate) fn process(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &TcpOptions) -> Verdict {
+pub(crate) fn process(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    options: &TcpOptions,
+) -> Verdict {
     let (una, ack) = (sk.tx.snd_una, seg.ack);
     if ack.before(una) {
         // RFC 5961 §5.2: far too old is a blind injection.
@@ -57,7 +62,10 @@ pub(crate) fn process(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &
     }
     let window = update_window(sk, seg);
     let mut facts = AckFacts {
-        ecr: options.timestamps.map(|ts| ts.ecr).filter(|_| sk.rx.features.has(Features::TIMESTAMPS)),
+        ecr: options
+            .timestamps
+            .map(|ts| ts.ecr)
+            .filter(|_| sk.rx.features.has(Features::TIMESTAMPS)),
         ..AckFacts::default()
     };
     facts.duplicate = seg.len == 0
@@ -89,7 +97,8 @@ pub(crate) fn process_fast(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
 }
 
 fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
-    let unusual = facts.duplicate || sk.warm.recovery.state != CaState::Open || sk.records.sacked() > 0;
+    let unusual =
+        facts.duplicate || sk.warm.recovery.state != CaState::Open || sk.records.sacked() > 0;
     let changed = facts.una_advanced || facts.delivered > 0;
     if unusual || sk.warm.recovery.tlp_high_seq.is_some() {
         machine::fast_retransmit_alert(sk, ctx, facts);
@@ -110,7 +119,12 @@ enum Window {
 
 /// RFC 9293 §3.10.7.4: a newer segment's window counts (Linux `tcp_ack_update_window`).
 fn update_window(sk: &mut TcpSock, seg: &Segment) -> Window {
-    let window = u32::from(seg.window) << if seg.has(TcpFlags::SYN) { 0 } else { sk.rx.snd_wscale };
+    let window = u32::from(seg.window)
+        << if seg.has(TcpFlags::SYN) {
+            0
+        } else {
+            sk.rx.snd_wscale
+        };
     let tx = &mut sk.tx;
     let newer = seg.ack.after(tx.snd_una)
         || seg.seq.after(tx.snd_wl1)
@@ -135,7 +149,10 @@ fn apply_sack(
     ack: SeqNum,
     facts: &mut AckFacts,
 ) -> Option<Instant> {
-    if options.sack.is_empty() || !sk.rx.features.has(Features::SACK) || sk.records.is_empty() && !is_dsack_only(options, ack) {
+    if options.sack.is_empty()
+        || !sk.rx.features.has(Features::SACK)
+        || sk.records.is_empty() && !is_dsack_only(options, ack)
+    {
         return None;
     }
     let sacked = scoreboard::tag(sk, ctx, options.sack.as_slice(), ack);
@@ -146,11 +163,21 @@ fn apply_sack(
 }
 
 fn is_dsack_only(options: &TcpOptions, ack: SeqNum) -> bool {
-    options.sack.as_slice().first().is_some_and(|b| b.start.before(ack))
+    options
+        .sack
+        .as_slice()
+        .first()
+        .is_some_and(|b| b.start.before(ack))
 }
 
 /// New data is acknowledged: records go, the ring gives room, RTT is sampled.
-fn advance_una(sk: &mut TcpSock, ctx: &mut Ctx, ack: SeqNum, sacked_at: Option<Instant>, facts: &mut AckFacts) {
+fn advance_una(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    ack: SeqNum,
+    sacked_at: Option<Instant>,
+    facts: &mut AckFacts,
+) {
     facts.una_advanced = true;
     release_ring(sk, ctx, ack);
     sk.tx.snd_una = ack;
@@ -162,7 +189,11 @@ fn advance_una(sk: &mut TcpSock, ctx: &mut Ctx, ack: SeqNum, sacked_at: Option<I
         sk.warm.recovery.retrans_stamp = None;
     }
     if let Some((sent, end, retransmitted)) = cleaned.newest {
-        let copy = if retransmitted { Retransmitted::Yes } else { Retransmitted::No };
+        let copy = if retransmitted {
+            Retransmitted::Yes
+        } else {
+            Retransmitted::No
+        };
         rack::delivered(sk, ctx.now, sent, end, copy);
     }
     sample_rtt(sk, ctx, &cleaned, sacked_at, facts);
@@ -186,8 +217,19 @@ fn release_ring(sk: &mut TcpSock, ctx: &mut Ctx, ack: SeqNum) {
 }
 
 /// One sample per ACK, by Karn's rule from what was sent once, else from the echoed timestamp (RFC 6298 §3).
-fn sample_rtt(sk: &mut TcpSock, ctx: &mut Ctx, cleaned: &Cleaned, sacked_at: Option<Instant>, facts: &AckFacts) {
-    let sample = if cleaned.retransmitted { None } else { cleaned.first_sent }.or(sacked_at);
+fn sample_rtt(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    cleaned: &Cleaned,
+    sacked_at: Option<Instant>,
+    facts: &AckFacts,
+) {
+    let sample = if cleaned.retransmitted {
+        None
+    } else {
+        cleaned.first_sent
+    }
+    .or(sacked_at);
     let rtt = match (sample, facts.ecr) {
         (Some(sent), _) => Some(ctx.now.since(sent)),
         (None, Some(ecr)) if ecr != 0 && cleaned.segments > 0 => {

@@ -124,10 +124,17 @@ pub(crate) fn cleanup_rbuf(sk: &mut TcpSock, ctx: &mut Ctx) {
     let mut now = false;
     if sk.rx.ack.has(AckState::SCHED) {
         let emptied = sk.unread() == 0;
-        let pushed = sk.rx.ack.has(AckState::PUSHED2) || sk.rx.ack.has(AckState::PUSHED) && sk.rx.pingpong == 0;
-        now = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss) || pushed && emptied;
+        let pushed = sk.rx.ack.has(AckState::PUSHED2)
+            || sk.rx.ack.has(AckState::PUSHED) && sk.rx.pingpong == 0;
+        now = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss)
+            || pushed && emptied;
     }
-    if !now && !sk.rx.features.has(crate::tcp::sock::hot::Features::RCV_SHUTDOWN) {
+    if !now
+        && !sk
+            .rx
+            .features
+            .has(crate::tcp::sock::hot::Features::RCV_SHUTDOWN)
+    {
         // A window that at least doubles is worth telling.
         let left = sk.rx.receive_window();
         if 2 * left <= sk.warm.rcvbuf {

@@ -29,7 +29,9 @@ pub(crate) enum Memory {
 /// Sees to it that `len` octets at `rcv_nxt` can be stored, before anything moves.
 pub(crate) fn reserve(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
     let lent = u64::from(sk.warm.lent);
-    let Some(rings) = &mut sk.rings else { return Memory::None };
+    let Some(rings) = &mut sk.rings else {
+        return Memory::None;
+    };
     let pos = rings.rcv_in.tail() + lent;
     match rings.rcv_in.reserve(pos, len as usize, &mut ctx.chunks) {
         Ok(()) => Memory::Reserved,
@@ -39,11 +41,21 @@ pub(crate) fn reserve(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
 
 /// Takes `len` octets from `skip` on, which are next in order and have memory reserved: lends them to the service
 /// when that is possible, else writes them into the ring. Moves `rcv_nxt`.
-pub(crate) fn append(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>, skip: u32, len: u32) {
-    let lend = sk.rx.features.has(Features::ATTACHED) && sk.warm.ofo.is_empty() && ring_is_empty(sk);
+pub(crate) fn append(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    payload: &Payload<'_, '_>,
+    skip: u32,
+    len: u32,
+) {
+    let lend =
+        sk.rx.features.has(Features::ATTACHED) && sk.warm.ofo.is_empty() && ring_is_empty(sk);
     if lend {
         for part in cut(payload, skip, len) {
-            ctx.lent.push(Lent { sock: sk.warm.id, part });
+            ctx.lent.push(Lent {
+                sock: sk.warm.id,
+                part,
+            });
         }
         sk.warm.lent += len;
     } else {
@@ -52,7 +64,9 @@ pub(crate) fn append(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>,
         let tail = rings.rcv_in.tail();
         for (at, bytes) in payload.slices(skip, len) {
             // The memory was reserved before.
-            let _ = rings.rcv_in.write_at(tail + u64::from(at), bytes, &mut ctx.chunks);
+            let _ = rings
+                .rcv_in
+                .write_at(tail + u64::from(at), bytes, &mut ctx.chunks);
         }
         rings.rcv_in.publish(tail + u64::from(len));
         ctx.mib.add(Counter::MillraceRingBytes, u64::from(len));
@@ -62,7 +76,9 @@ pub(crate) fn append(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>,
 }
 
 fn ring_is_empty(sk: &mut TcpSock) -> bool {
-    sk.rings.as_mut().is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
+    sk.rings
+        .as_mut()
+        .is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
 }
 
 /// Something must go to the ring behind octets that are lent: those go there first.
@@ -71,21 +87,36 @@ fn flush_lent(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>) {
         return;
     }
     let id = sk.warm.id;
-    let mine: arrayvec::ArrayVec<_, 64> = ctx.lent.iter().filter(|l| l.sock == id).map(|l| l.part).collect();
+    let mine: arrayvec::ArrayVec<_, 64> = ctx
+        .lent
+        .iter()
+        .filter(|l| l.sock == id)
+        .map(|l| l.part)
+        .collect();
     ctx.lent.retain(|l| l.sock != id);
-    let all = Payload { frames: payload.frames, parts: &mine };
+    let all = Payload {
+        frames: payload.frames,
+        parts: &mine,
+    };
     let Some(rings) = &mut sk.rings else { return };
     let tail = rings.rcv_in.tail();
     for (at, bytes) in all.slices(0, sk.warm.lent) {
-        let _ = rings.rcv_in.write_at(tail + u64::from(at), bytes, &mut ctx.chunks);
+        let _ = rings
+            .rcv_in
+            .write_at(tail + u64::from(at), bytes, &mut ctx.chunks);
     }
     rings.rcv_in.publish(tail + u64::from(sk.warm.lent));
-    ctx.mib.add(Counter::MillraceRingBytes, u64::from(sk.warm.lent));
+    ctx.mib
+        .add(Counter::MillraceRingBytes, u64::from(sk.warm.lent));
     sk.warm.lent = 0;
 }
 
 /// The parts of a payload, cut to `[skip, skip + len)`.
-fn cut<'a>(payload: &'a Payload<'_, '_>, skip: u32, len: u32) -> impl Iterator<Item = crate::tcp::segment::Part> + 'a {
+fn cut<'a>(
+    payload: &'a Payload<'_, '_>,
+    skip: u32,
+    len: u32,
+) -> impl Iterator<Item = crate::tcp::segment::Part> + 'a {
     let mut at = 0u32;
     let end = skip + len;
     payload.parts.iter().filter_map(move |p| {
@@ -101,7 +132,12 @@ fn cut<'a>(payload: &'a Payload<'_, '_>, skip: u32, len: u32) -> impl Iterator<I
 }
 
 /// The data and FIN of one acceptable segment.
-pub(crate) fn queue(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+pub(crate) fn queue(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    payload: &Payload<'_, '_>,
+) -> Fate {
     let has_fin = seg.has(TcpFlags::FIN);
     if seg.len == 0 && !has_fin {
         return Fate::Taken;
@@ -123,19 +159,33 @@ pub(crate) fn queue(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Pa
         close::done(sk, ctx);
         return Fate::Reset(DropReason::TcpClosed);
     }
-    let beyond = if seg.len > 0 { seg.seq.at_or_after(window_end) } else { seg.seq.after(window_end) };
+    let beyond = if seg.len > 0 {
+        seg.seq.at_or_after(window_end)
+    } else {
+        seg.seq.after(window_end)
+    };
     if beyond {
         acking::enter_quickack(sk);
         sk.tx.want.set(Want::ACK);
         return Fate::Dropped(DropReason::TcpOutOfWindow);
     }
-    if seg.seq.after(rcv_nxt) { out_of_order(sk, ctx, seg, payload) } else { in_order(sk, ctx, seg, payload) }
+    if seg.seq.after(rcv_nxt) {
+        out_of_order(sk, ctx, seg, payload)
+    } else {
+        in_order(sk, ctx, seg, payload)
+    }
 }
 
 /// Case: everything was received before.
 fn old(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
     ctx.mib.inc(Counter::TcpExtDelayedACKLost);
-    set_dsack(sk, ctx, seg.seq, seg.end_seq(), Counter::TcpExtTCPDSACKOldSent);
+    set_dsack(
+        sk,
+        ctx,
+        seg.seq,
+        seg.end_seq(),
+        Counter::TcpExtTCPDSACKOldSent,
+    );
     acking::enter_quickack(sk);
     out_ack::send_record(sk, ctx);
     Fate::Taken
@@ -225,12 +275,20 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
 }
 
 /// Writes what is new of `[start, end)` to its place; octets that are there stay (the first copy wins).
-fn store(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>, start: SeqNum, end: SeqNum) -> Fate {
+fn store(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    payload: &Payload<'_, '_>,
+    start: SeqNum,
+    end: SeqNum,
+) -> Fate {
     let rcv_nxt = sk.rx.rcv_nxt;
     let mut gaps = core::mem::take(&mut ctx.gaps);
     sk.warm.ofo.gaps(start, end, &mut gaps);
     let outcome = match sk.warm.ofo.len() {
-        n if n >= crate::tcp::input::ofo::MAX_RANGES && !gaps.is_empty() => Err(DropReason::TcpOfoLimit),
+        n if n >= crate::tcp::input::ofo::MAX_RANGES && !gaps.is_empty() => {
+            Err(DropReason::TcpOfoLimit)
+        }
         _ => write_gaps(sk, ctx, payload, rcv_nxt, start, &gaps).map_err(|_| DropReason::NoMemory),
     };
     ctx.gaps = gaps;
@@ -257,15 +315,23 @@ fn write_gaps(
     start: SeqNum,
     gaps: &[(SeqNum, SeqNum)],
 ) -> Result<(), millrace_ring::NoMemory> {
-    let Some(rings) = &mut sk.rings else { return Ok(()) };
+    let Some(rings) = &mut sk.rings else {
+        return Ok(());
+    };
     let tail = rings.rcv_in.tail();
     let place = |seq: SeqNum| tail + u64::from(seq.bytes_since(rcv_nxt));
     for gap in gaps {
-        rings.rcv_in.reserve(place(gap.0), gap.1.bytes_since(gap.0) as usize, &mut ctx.chunks)?;
+        rings.rcv_in.reserve(
+            place(gap.0),
+            gap.1.bytes_since(gap.0) as usize,
+            &mut ctx.chunks,
+        )?;
     }
     for gap in gaps {
         for (at, bytes) in payload.slices(gap.0.bytes_since(start), gap.1.bytes_since(gap.0)) {
-            rings.rcv_in.write_at(place(gap.0) + u64::from(at), bytes, &mut ctx.chunks)?;
+            rings
+                .rcv_in
+                .write_at(place(gap.0) + u64::from(at), bytes, &mut ctx.chunks)?;
             ctx.mib.add(Counter::MillraceRingBytes, bytes.len() as u64);
         }
     }

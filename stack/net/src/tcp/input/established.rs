@@ -9,8 +9,16 @@ use crate::tcp::sock::TcpSock;
 use millrace_wire::tcp::TcpFlags;
 
 /// One segment on an ESTABLISHED socket.
-pub(crate) fn input(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
-    if !seg.flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::SYN) {
+pub(crate) fn input(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    payload: &Payload<'_, '_>,
+) -> Fate {
+    if !seg
+        .flags
+        .intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::SYN)
+    {
         return Fate::Dropped(DropReason::TcpNoAck);
     }
     let options = seg.parse_options(payload);

@@ -22,7 +22,12 @@ pub(crate) enum Fast {
 
 /// Tries the fast path on a segment or train.
 #[inline]
-pub(crate) fn try_fast(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fast {
+pub(crate) fn try_fast(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    payload: &Payload<'_, '_>,
+) -> Fast {
     let rx = &sk.rx;
     let predicted = rx.predict
         && rx.state == TcpState::Established
@@ -33,11 +38,17 @@ pub(crate) fn try_fast(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: 
         && seg.ack.at_or_before(sk.tx.snd_nxt)
         && seg.ack.at_or_after(sk.tx.snd_una)
         && seg.ts.is_some() == rx.features.has(Features::TIMESTAMPS)
-        && seg.ts.is_none_or(|ts| ts.val.wrapping_sub(rx.ts_recent) as i32 >= 0);
+        && seg
+            .ts
+            .is_none_or(|ts| ts.val.wrapping_sub(rx.ts_recent) as i32 >= 0);
     if !predicted {
         return Fast::Declined;
     }
-    if seg.len == 0 { pure_ack(sk, ctx, seg) } else { in_order(sk, ctx, seg, payload) }
+    if seg.len == 0 {
+        pure_ack(sk, ctx, seg)
+    } else {
+        in_order(sk, ctx, seg, payload)
+    }
 }
 
 fn pure_ack(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fast {

@@ -22,7 +22,11 @@ pub(crate) fn error(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum, error: SockErr
 
 /// An error of our own making: the neighbour does not answer.
 pub(crate) fn local_error(sk: &mut TcpSock, ctx: &mut Ctx, error: SockError) {
-    if sk.rx.state.is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv])) {
+    if sk
+        .rx
+        .state
+        .is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]))
+    {
         close::fail(sk, ctx, error);
     } else {
         sk.cold.soft_err = Some(error);
@@ -45,7 +49,10 @@ pub(crate) fn mtu_reduced(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum) {
     let mss = u32::from(sk.tx.mss_cache);
     let mut any = false;
     for index in 0..sk.records.len() as usize {
-        let too_long = sk.records.get(index).is_some_and(|r| r.end.bytes_since(r.seq) > mss);
+        let too_long = sk
+            .records
+            .get(index)
+            .is_some_and(|r| r.end.bytes_since(r.seq) > mss);
         any |= too_long && sk.records.mark_lost(index);
     }
     if any {

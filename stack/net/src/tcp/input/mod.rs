@@ -32,11 +32,18 @@ pub(crate) enum Fate {
 }
 
 /// A segment (never a train) on its full socket (Linux `tcp_v4_do_rcv`).
-pub(crate) fn segment(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+pub(crate) fn segment(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    payload: &Payload<'_, '_>,
+) -> Fate {
     match sk.rx.state {
         TcpState::Established => established::input(sk, ctx, seg, payload),
         TcpState::SynSent => other_states::syn_sent(sk, ctx, seg, payload),
-        TcpState::Close | TcpState::Listen | TcpState::TimeWait => Fate::Dropped(DropReason::TcpClosed),
+        TcpState::Close | TcpState::Listen | TcpState::TimeWait => {
+            Fate::Dropped(DropReason::TcpClosed)
+        }
         _ => other_states::input(sk, ctx, seg, payload),
     }
 }

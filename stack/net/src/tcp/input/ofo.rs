@@ -39,12 +39,19 @@ impl Ofo {
     /// No data waits out of order.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|o| o.ranges.is_empty() && o.fin.is_none())
+        self.0
+            .as_ref()
+            .is_none_or(|o| o.ranges.is_empty() && o.fin.is_none())
     }
 
     pub(crate) fn clear(&mut self) {
         let dsack = self.0.as_ref().and_then(|o| o.dsack);
-        self.0 = dsack.map(|d| Box::new(Ranges { dsack: Some(d), ..Ranges::default() }));
+        self.0 = dsack.map(|d| {
+            Box::new(Ranges {
+                dsack: Some(d),
+                ..Ranges::default()
+            })
+        });
     }
 
     /// End of the highest range.
@@ -84,7 +91,9 @@ impl Ofo {
     /// There is something for an ACK to say.
     #[inline]
     pub(crate) fn has_blocks(&self) -> bool {
-        self.0.as_ref().is_some_and(|o| o.dsack.is_some() || !o.recent.is_empty())
+        self.0
+            .as_ref()
+            .is_some_and(|o| o.dsack.is_some() || !o.recent.is_empty())
     }
 
     /// The parts of `[start, end)` that no range covers yet.
@@ -126,10 +135,16 @@ impl Ofo {
         }
         let mut merged = (start, end);
         if first < last {
-            merged = (merged.0.min(o.ranges[first].0), merged.1.max(o.ranges[last - 1].1));
+            merged = (
+                merged.0.min(o.ranges[first].0),
+                merged.1.max(o.ranges[last - 1].1),
+            );
         }
         o.ranges.splice(first..last, [merged]);
-        o.remember(SackBlock { start: merged.0, end: merged.1 });
+        o.remember(SackBlock {
+            start: merged.0,
+            end: merged.1,
+        });
         Added::New
     }
 
@@ -161,7 +176,8 @@ impl Ofo {
 
 impl Ranges {
     fn remember(&mut self, block: SackBlock) {
-        self.recent.retain(|b| b.start.before(block.start) || b.end.after(block.end));
+        self.recent
+            .retain(|b| b.start.before(block.start) || b.end.after(block.end));
         self.recent.insert(0, block);
         self.recent.truncate(MAX_BLOCKS);
     }

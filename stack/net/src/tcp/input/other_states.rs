@@ -15,7 +15,12 @@ use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::TcpOptions;
 
 /// SYN_SENT: the answer to our SYN, or the peer's own SYN.
-pub(crate) fn syn_sent(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+pub(crate) fn syn_sent(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    payload: &Payload<'_, '_>,
+) -> Fate {
     let options = seg.parse_options(payload);
     let has_ack = seg.has(TcpFlags::ACK);
     if has_ack && !(seg.ack.after(sk.tx.snd_una) && seg.ack.at_or_before(sk.tx.snd_nxt)) {
@@ -52,7 +57,10 @@ fn established_by_syn_ack(
     payload: &Payload<'_, '_>,
     options: &TcpOptions,
 ) -> Fate {
-    let bare = TcpOptions { sack: Default::default(), ..*options };
+    let bare = TcpOptions {
+        sack: Default::default(),
+        ..*options
+    };
     if let ack::Verdict::Invalid(reason) = ack::process(sk, ctx, seg, &bare) {
         return Fate::Dropped(reason);
     }
@@ -70,7 +78,12 @@ fn established_by_syn_ack(
 }
 
 /// SYN_RECV of a full socket, and all states after ESTABLISHED.
-pub(crate) fn input(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
+pub(crate) fn input(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    payload: &Payload<'_, '_>,
+) -> Fate {
     let options = seg.parse_options(payload);
     if sk.rx.state == TcpState::SynRecv && is_own_syn_again(sk, seg) {
         // The SYN of a simultaneous open, or the SYN-ACK that crossed ours.

@@ -25,7 +25,12 @@ pub(crate) enum Validity {
 }
 
 /// See the module.
-pub(crate) fn incoming(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &TcpOptions) -> Validity {
+pub(crate) fn incoming(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    seg: &Segment,
+    options: &TcpOptions,
+) -> Validity {
     let rst = seg.has(TcpFlags::RST);
     if sk.rx.features.has(Features::TIMESTAMPS)
         && let Some(ts) = options.timestamps
@@ -140,7 +145,11 @@ fn send_dupack(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, skipped: Counter)
 fn is_rate_limited(sk: &mut TcpSock, ctx: &Ctx) -> bool {
     let now = ctx.now.as_millis();
     let limit = u64::from(ctx.sysctl.tcp_invalid_ratelimit);
-    if sk.cold.last_oow_ack.is_some_and(|last| now.saturating_sub(last) < limit) {
+    if sk
+        .cold
+        .last_oow_ack
+        .is_some_and(|last| now.saturating_sub(last) < limit)
+    {
         return true;
     }
     sk.cold.last_oow_ack = Some(now);

@@ -14,12 +14,26 @@ use millrace_wire::tcp::TcpFlags;
 /// The sequence number of a segment without data (Linux `tcp_acceptable_seq`).
 pub(crate) fn acceptable_seq(sk: &TcpSock) -> SeqNum {
     let end = sk.tx.wnd_end();
-    if sk.tx.snd_nxt.at_or_before(end) || sk.tx.snd_wnd == 0 { sk.tx.snd_nxt } else { end }
+    if sk.tx.snd_nxt.at_or_before(end) || sk.tx.snd_wnd == 0 {
+        sk.tx.snd_nxt
+    } else {
+        end
+    }
 }
 
 /// The ACK that is due.
-pub(crate) fn send_pure(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
-    let job = Job { seq: acceptable_seq(sk), len: 0, flags: TcpFlags::ACK, last: TcpFlags::NONE };
+pub(crate) fn send_pure(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
+    let job = Job {
+        seq: acceptable_seq(sk),
+        len: 0,
+        flags: TcpFlags::ACK,
+        last: TcpFlags::NONE,
+    };
     match segment::transmit(sk, ctx, path, batch, &job) {
         (0, _) => Turn::Full,
         _ => Turn::Done,

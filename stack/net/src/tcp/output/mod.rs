@@ -34,7 +34,12 @@ pub(crate) enum Turn {
 }
 
 /// Sends what may be sent now.
-pub(crate) fn output(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn output(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     if sk.rx.state == TcpState::Close {
         sk.tx.want = Want::default();
         return Turn::Done;
@@ -86,7 +91,9 @@ pub(crate) fn has_work(sk: &TcpSock) -> bool {
 
 /// MSS that we advertise: what our link takes, or what the application set.
 pub(crate) fn advmss(sk: &TcpSock) -> u16 {
-    (sk.warm.dst.mtu.saturating_sub(HEADERS)).min(sk.cold.opts.user_mss.unwrap_or(u16::MAX)).max(48)
+    (sk.warm.dst.mtu.saturating_sub(HEADERS))
+        .min(sk.cold.opts.user_mss.unwrap_or(u16::MAX))
+        .max(48)
 }
 
 /// Payload per segment: the peer's MSS, the path's MTU, less the options of every segment (Linux `tcp_sync_mss`,
@@ -97,9 +104,16 @@ pub(crate) fn sync_mss(sk: &mut TcpSock, ctx: &mut Ctx) {
     if sk.warm.advmss == crate::tcp::MSS_DEFAULT && path > 0 {
         sk.warm.advmss = advmss(sk);
     }
-    let options = if sk.rx.features.has(Features::TIMESTAMPS) { TIMESTAMPS_LEN } else { 0 };
+    let options = if sk.rx.features.has(Features::TIMESTAMPS) {
+        TIMESTAMPS_LEN
+    } else {
+        0
+    };
     let least = ctx.sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
-    sk.tx.mss_cache = path.min(sk.warm.mss_clamp).max(least).saturating_sub(options);
+    sk.tx.mss_cache = path
+        .min(sk.warm.mss_clamp)
+        .max(least)
+        .saturating_sub(options);
 }
 
 /// Takes over the options that the data path asks for.

@@ -12,11 +12,24 @@ use millrace_wire::frame::TxBatch;
 use millrace_wire::tcp::TcpFlags;
 
 /// One segment to learn whether the tail was lost: new data if there is room, else the last segment again.
-pub(crate) fn tail_loss(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn tail_loss(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     sk.warm.recovery.tlp_retrans = false;
     let mss = u32::from(segment::current_mss(sk));
-    let unsent = if sk.has_unsent() { sk.tx.write_seq.bytes_since(sk.tx.snd_nxt) } else { 0 };
-    let window = if sk.tx.wnd_end().after(sk.tx.snd_nxt) { sk.tx.wnd_end().bytes_since(sk.tx.snd_nxt) } else { 0 };
+    let unsent = if sk.has_unsent() {
+        sk.tx.write_seq.bytes_since(sk.tx.snd_nxt)
+    } else {
+        0
+    };
+    let window = if sk.tx.wnd_end().after(sk.tx.snd_nxt) {
+        sk.tx.wnd_end().bytes_since(sk.tx.snd_nxt)
+    } else {
+        0
+    };
     let len = unsent.min(mss);
     if len > 0 && len <= window && sk.tx.write_seq.at_or_after(sk.tx.snd_nxt) {
         if send_new(sk, ctx, path, batch, len) == Turn::Full {
@@ -35,15 +48,35 @@ pub(crate) fn tail_loss(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch:
 }
 
 /// New data outside the congestion window's count; it gets a record like any.
-fn send_new(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch, len: u32) -> Turn {
+fn send_new(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+    len: u32,
+) -> Turn {
     let seq = sk.tx.snd_nxt;
-    let last = if seq + len == sk.tx.write_seq { TcpFlags::PSH } else { TcpFlags::NONE };
-    let job = Job { seq, len, flags: TcpFlags::ACK, last };
+    let last = if seq + len == sk.tx.write_seq {
+        TcpFlags::PSH
+    } else {
+        TcpFlags::NONE
+    };
+    let job = Job {
+        seq,
+        len,
+        flags: TcpFlags::ACK,
+        last,
+    };
     let (packets, octets) = segment::transmit(sk, ctx, path, batch, &job);
     if packets == 0 {
         return Turn::Full;
     }
-    sk.records.push(TxRecord { seq, end: seq + octets, sent_at: ctx.now, marks: Marks::default() });
+    sk.records.push(TxRecord {
+        seq,
+        end: seq + octets,
+        sent_at: ctx.now,
+        marks: Marks::default(),
+    });
     sk.tx.snd_nxt = seq + octets;
     Turn::Done
 }
@@ -52,11 +85,18 @@ fn send_new(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn Tx
 pub(crate) fn wakeup(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.mib.inc(Counter::TcpExtTCPWinProbe);
     let open = sk.tx.wnd_end().after(sk.tx.snd_nxt);
-    sk.tx.want.set(if open { Want::WAKEUP } else { Want::PROBE });
+    sk.tx
+        .want
+        .set(if open { Want::WAKEUP } else { Want::PROBE });
 }
 
 /// Less than a segment fits, and nothing is in the network: send that much.
-pub(crate) fn send_wakeup(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn send_wakeup(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     sk.tx.want.clear(Want::WAKEUP);
     if !sk.has_unsent() || !sk.tx.wnd_end().after(sk.tx.snd_nxt) {
         return Turn::Done;
@@ -77,8 +117,18 @@ pub(crate) fn send_wakeup(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batc
 }
 
 /// An octet that the peer has already acknowledged: it must answer with an ACK (RFC 9293 SHLD-12: without data).
-pub(crate) fn send(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
-    let job = Job { seq: sk.tx.snd_una - 1, len: 0, flags: TcpFlags::ACK, last: TcpFlags::NONE };
+pub(crate) fn send(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
+    let job = Job {
+        seq: sk.tx.snd_una - 1,
+        len: 0,
+        flags: TcpFlags::ACK,
+        last: TcpFlags::NONE,
+    };
     if segment::transmit(sk, ctx, path, batch, &job).0 == 0 {
         return Turn::Full;
     }

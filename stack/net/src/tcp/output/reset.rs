@@ -40,9 +40,20 @@ pub(crate) fn reply_to(seg: &Segment) -> Reply {
     let (seq, ack, flags) = if seg.has(TcpFlags::ACK) {
         (seg.ack, None, TcpFlags::RST)
     } else {
-        (SeqNum::new(0), Some(seg.end_seq()), TcpFlags::RST | TcpFlags::ACK)
+        (
+            SeqNum::new(0),
+            Some(seg.end_seq()),
+            TcpFlags::RST | TcpFlags::ACK,
+        )
     };
-    Reply { seq, ack, flags, window: 0, options: write_established(None, &[]), tos: 0 }
+    Reply {
+        seq,
+        ack,
+        flags,
+        window: 0,
+        options: write_established(None, &[]),
+        tos: 0,
+    }
 }
 
 /// A packet of no socket.

@@ -2,8 +2,8 @@
 
 use crate::core::Ctx;
 use crate::stats::Counter;
-use crate::tcp::output::segment::{self, Job, Path};
 use crate::tcp::output::Turn;
+use crate::tcp::output::segment::{self, Job, Path};
 use crate::tcp::recovery::machine::CaState;
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
@@ -13,12 +13,23 @@ use millrace_wire::frame::TxBatch;
 use millrace_wire::tcp::TcpFlags;
 
 /// Sends lost records again.
-pub(crate) fn retransmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn retransmit(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     let mut forced = sk.tx.want.has(Want::RTX_HEAD);
     let mut any = false;
     loop {
-        let from = if forced { 0 } else { sk.warm.recovery.rtx_hint as usize };
-        let Some(index) = sk.records.next_to_retransmit(from) else { break };
+        let from = if forced {
+            0
+        } else {
+            sk.warm.recovery.rtx_hint as usize
+        };
+        let Some(index) = sk.records.next_to_retransmit(from) else {
+            break;
+        };
         if !forced && sk.in_flight() >= sk.tx.snd_cwnd {
             break;
         }
@@ -51,8 +62,16 @@ pub(crate) enum Sent {
 }
 
 /// Sends one record again, cut to the MSS of now.
-pub(crate) fn one(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch, index: usize) -> Sent {
-    let Some(record) = sk.records.get(index).copied() else { return Sent::OutOfWindow };
+pub(crate) fn one(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+    index: usize,
+) -> Sent {
+    let Some(record) = sk.records.get(index).copied() else {
+        return Sent::OutOfWindow;
+    };
     // RFC 9293 SHLD-16: not beyond a shrunk window, but the head always, as a probe.
     if record.seq.at_or_after(sk.tx.wnd_end()) && record.seq != sk.tx.snd_una {
         return Sent::OutOfWindow;
@@ -70,13 +89,24 @@ pub(crate) fn one(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut 
     if data > mss {
         sk.records.split(index, record.seq + mss);
     }
-    let Some(record) = sk.records.get(index).copied() else { return Sent::OutOfWindow };
+    let Some(record) = sk.records.get(index).copied() else {
+        return Sent::OutOfWindow;
+    };
     let len = payload(&record);
-    let mut last = if record.seq + len == sk.tx.write_seq && len > 0 { TcpFlags::PSH } else { TcpFlags::NONE };
+    let mut last = if record.seq + len == sk.tx.write_seq && len > 0 {
+        TcpFlags::PSH
+    } else {
+        TcpFlags::NONE
+    };
     if record.marks.has(Marks::FIN) {
-        last = last | TcpFlags::FIN;
+        last |= TcpFlags::FIN;
     }
-    let job = Job { seq: record.seq, len, flags: TcpFlags::ACK, last };
+    let job = Job {
+        seq: record.seq,
+        len,
+        flags: TcpFlags::ACK,
+        last,
+    };
     let (packets, _) = segment::transmit(sk, ctx, path, batch, &job);
     if packets == 0 {
         return Sent::DeviceFull;

@@ -15,7 +15,9 @@ use crate::tcp::timer;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::mac::MacAddr;
 use millrace_wire::seq::SeqNum;
-use millrace_wire::tcp::options::{OptionsBuf, SackBlock, Timestamps, write_established, write_syn};
+use millrace_wire::tcp::options::{
+    OptionsBuf, SackBlock, Timestamps, write_established, write_syn,
+};
 use millrace_wire::tcp::{TcpFlags, TcpHeader};
 
 /// The way to the next hop, resolved.
@@ -56,7 +58,14 @@ pub(crate) fn transmit(
         window,
         urgent: 0,
     };
-    let template = Template::new(path.link, path.mac, &sk.rx.tuple, ip_fields(sk, ctx), &header, options.as_bytes());
+    let template = Template::new(
+        path.link,
+        path.mac,
+        &sk.rx.tuple,
+        ip_fields(sk, ctx),
+        &header,
+        options.as_bytes(),
+    );
     let base = options_len(sk);
     let extra = (options.as_bytes().len() as u16).saturating_sub(base);
     let cut = Super {
@@ -79,21 +88,38 @@ pub(crate) fn transmit(
 
 /// Payload per packet that `transmit` uses now.
 pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
-    let extra = if sk.warm.ofo.has_blocks() { 2 + 2 + 8 * 4 } else { 0 };
-    sk.tx.mss_cache.saturating_sub(extra.min(sk.tx.mss_cache / 2)).max(1)
+    let extra = if sk.warm.ofo.has_blocks() {
+        2 + 2 + 8 * 4
+    } else {
+        0
+    };
+    sk.tx
+        .mss_cache
+        .saturating_sub(extra.min(sk.tx.mss_cache / 2))
+        .max(1)
 }
 
 fn options_len(sk: &TcpSock) -> u16 {
-    if sk.rx.features.has(Features::TIMESTAMPS) { crate::tcp::TIMESTAMPS_LEN } else { 0 }
+    if sk.rx.features.has(Features::TIMESTAMPS) {
+        crate::tcp::TIMESTAMPS_LEN
+    } else {
+        0
+    }
 }
 
 pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {
-    IpFields { tos: sk.tx.tos, ttl: sk.cold.opts.ttl.unwrap_or(ctx.sysctl.ip_default_ttl as u8) }
+    IpFields {
+        tos: sk.tx.tos,
+        ttl: sk.cold.opts.ttl.unwrap_or(ctx.sysctl.ip_default_ttl as u8),
+    }
 }
 
 fn timestamps(sk: &TcpSock, ctx: &Ctx) -> Option<Timestamps> {
     let on = sk.rx.features.has(Features::TIMESTAMPS);
-    on.then(|| Timestamps { val: ctx.ts_now(sk.rx.ts_offset), ecr: sk.rx.ts_recent })
+    on.then(|| Timestamps {
+        val: ctx.ts_now(sk.rx.ts_offset),
+        ecr: sk.rx.ts_recent,
+    })
 }
 
 /// Options of every segment after the handshake: timestamps, and what SACK has to say.
@@ -108,25 +134,66 @@ pub(crate) fn established_options(sk: &mut TcpSock, ctx: &Ctx) -> OptionsBuf {
 }
 
 /// Our SYN, or SYN-ACK when the opens crossed; first time or again.
-pub(crate) fn emit_syn(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn emit_syn(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     let answering = sk.rx.state == TcpState::SynRecv;
-    let offer_ts = if answering { sk.rx.features.has(Features::TIMESTAMPS) } else { ctx.sysctl.tcp_timestamps != 0 };
-    let offer_sack = if answering { sk.rx.features.has(Features::SACK) } else { ctx.sysctl.tcp_sack };
-    let offer_ws = if answering { sk.rx.features.has(Features::WSCALE) } else { ctx.sysctl.tcp_window_scaling };
-    let ts = offer_ts.then(|| Timestamps { val: ctx.ts_now(sk.rx.ts_offset), ecr: sk.rx.ts_recent });
+    let offer_ts = if answering {
+        sk.rx.features.has(Features::TIMESTAMPS)
+    } else {
+        ctx.sysctl.tcp_timestamps != 0
+    };
+    let offer_sack = if answering {
+        sk.rx.features.has(Features::SACK)
+    } else {
+        ctx.sysctl.tcp_sack
+    };
+    let offer_ws = if answering {
+        sk.rx.features.has(Features::WSCALE)
+    } else {
+        ctx.sysctl.tcp_window_scaling
+    };
+    let ts = offer_ts.then(|| Timestamps {
+        val: ctx.ts_now(sk.rx.ts_offset),
+        ecr: sk.rx.ts_recent,
+    });
     let wscale = offer_ws.then_some(sk.rx.rcv_wscale);
     let options = write_syn(Some(sk.warm.advmss), wscale, offer_sack, ts);
     let header = TcpHeader {
         src_port: sk.rx.tuple.lport,
         dst_port: sk.rx.tuple.rport,
         seq: sk.warm.iss,
-        ack: if answering { sk.rx.rcv_nxt } else { SeqNum::new(0) },
-        flags: if answering { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+        ack: if answering {
+            sk.rx.rcv_nxt
+        } else {
+            SeqNum::new(0)
+        },
+        flags: if answering {
+            TcpFlags::SYN | TcpFlags::ACK
+        } else {
+            TcpFlags::SYN
+        },
         window: sk.rx.rcv_wnd.min(u32::from(u16::MAX)) as u16,
         urgent: 0,
     };
-    let template = Template::new(path.link, path.mac, &sk.rx.tuple, ip_fields(sk, ctx), &header, options.as_bytes());
-    let job = Super { template: &template, pos: 0, len: 0, mss: 1, last: TcpFlags::NONE };
+    let template = Template::new(
+        path.link,
+        path.mac,
+        &sk.rx.tuple,
+        ip_fields(sk, ctx),
+        &header,
+        options.as_bytes(),
+    );
+    let job = Super {
+        template: &template,
+        pos: 0,
+        len: 0,
+        mss: 1,
+        last: TcpFlags::NONE,
+    };
     if gso::cut(&job, None, batch).0 == 0 {
         return Turn::Full;
     }
@@ -139,13 +206,23 @@ pub(crate) fn emit_syn(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: 
 }
 
 /// The SYN, for the first time: it gets a record like any segment.
-pub(crate) fn send_syn(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn send_syn(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     if emit_syn(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
     sk.tx.want.clear(Want::SYN);
     let (seq, end) = (sk.warm.iss, sk.warm.iss + 1);
-    sk.records.push(TxRecord { seq, end, sent_at: ctx.now, marks: Marks::SYN });
+    sk.records.push(TxRecord {
+        seq,
+        end,
+        sent_at: ctx.now,
+        marks: Marks::SYN,
+    });
     sk.tx.snd_nxt = end;
     timer::rearm_rto(sk, ctx);
     Turn::Done

@@ -19,8 +19,16 @@ pub(crate) fn initial(rcvbuf: u32, mss: u16, sysctl: &Sysctl, locked: bool) -> I
     if wnd > mss {
         wnd -= wnd % mss;
     }
-    let largest = if locked { rcvbuf } else { rcvbuf.max(sysctl.tcp_rmem[2]) };
-    let wscale = if sysctl.tcp_window_scaling { largest.max(1).ilog2().saturating_sub(15).min(14) as u8 } else { 0 };
+    let largest = if locked {
+        rcvbuf
+    } else {
+        rcvbuf.max(sysctl.tcp_rmem[2])
+    };
+    let wscale = if sysctl.tcp_window_scaling {
+        largest.max(1).ilog2().saturating_sub(15).min(14) as u8
+    } else {
+        0
+    };
     Initial { wnd, wscale }
 }
 

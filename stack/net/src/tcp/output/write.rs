@@ -4,14 +4,17 @@
 use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::tcp::cong;
+use crate::tcp::output::Turn;
 use crate::tcp::output::nagle::{self, Partial};
 use crate::tcp::output::segment::{self, Job, Path};
-use crate::tcp::output::Turn;
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::timer;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::tcp::TcpFlags;
+
+/// Most segments of one flow before the next flow has its turn: 64 KiB of full ones, as a GSO packet.
+const MAX_BURST: u32 = 44;
 
 /// What one look at the queue allows.
 struct Allowed {
@@ -21,11 +24,16 @@ struct Allowed {
 }
 
 /// Sends new data until something forbids more, or the flow's share is used up.
-pub(crate) fn xmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
+pub(crate) fn xmit(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+) -> Turn {
     if sk.records.is_empty() {
         cong::restart_after_idle(sk, ctx);
     }
-    let mut share = ctx.sysctl.tcp_limit_output_segs;
+    let mut share = MAX_BURST;
     let mut cwnd_limited = false;
     let turn = loop {
         if !sk.has_unsent() {
@@ -43,7 +51,9 @@ pub(crate) fn xmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut
             cwnd_limited = true;
             break Turn::Done;
         }
-        let Some(allowed) = look(sk, quota.min(room).min(share)) else { break Turn::Done };
+        let Some(allowed) = look(sk, quota.min(room).min(share)) else {
+            break Turn::Done;
+        };
         let sent = send(sk, ctx, path, batch, &allowed);
         if sent == 0 {
             break Turn::Full;
@@ -51,7 +61,11 @@ pub(crate) fn xmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut
         share = share.saturating_sub(sent);
     };
     validate_cwnd(sk, cwnd_limited);
-    if sk.records.is_empty() && sk.has_unsent() && turn == Turn::Done && sk.warm.timers.rtx.is_none() {
+    if sk.records.is_empty()
+        && sk.has_unsent()
+        && turn == Turn::Done
+        && sk.warm.timers.rtx.is_none()
+    {
         timer::arm_probe0(sk, ctx);
     }
     turn
@@ -61,8 +75,16 @@ pub(crate) fn xmit(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut
 fn look(sk: &TcpSock, segs: u32) -> Option<Allowed> {
     let tx = &sk.tx;
     let mss = u32::from(segment::current_mss(sk));
-    let unsent = if tx.snd_nxt.before(tx.write_seq) { tx.write_seq.bytes_since(tx.snd_nxt) } else { 0 };
-    let window = if tx.wnd_end().after(tx.snd_nxt) { tx.wnd_end().bytes_since(tx.snd_nxt) } else { 0 };
+    let unsent = if tx.snd_nxt.before(tx.write_seq) {
+        tx.write_seq.bytes_since(tx.snd_nxt)
+    } else {
+        0
+    };
+    let window = if tx.wnd_end().after(tx.snd_nxt) {
+        tx.wnd_end().bytes_since(tx.snd_nxt)
+    } else {
+        0
+    };
     let full = (unsent.min(window) / mss).min(segs);
     let mut len = full * mss;
     let rest = unsent - len;
@@ -74,17 +96,29 @@ fn look(sk: &TcpSock, segs: u32) -> Option<Allowed> {
     (len > 0 || fin).then_some(Allowed { len, fin })
 }
 
-fn send(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch, allowed: &Allowed) -> u32 {
+fn send(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    path: &Path<'_>,
+    batch: &mut dyn TxBatch,
+    allowed: &Allowed,
+) -> u32 {
     let seq = sk.tx.snd_nxt;
     let mss = u32::from(segment::current_mss(sk));
     let ends_queue = seq + allowed.len == sk.tx.write_seq;
     // PSH on the last octet queued, and at least every half window (Linux `forced_push`).
-    let push = allowed.len > 0 && (ends_queue || (seq + allowed.len).after(sk.tx.pushed_seq + (sk.tx.max_window >> 1)));
+    let push = allowed.len > 0
+        && (ends_queue || (seq + allowed.len).after(sk.tx.pushed_seq + (sk.tx.max_window >> 1)));
     let mut last = if push { TcpFlags::PSH } else { TcpFlags::NONE };
     if allowed.fin {
-        last = last | TcpFlags::FIN;
+        last |= TcpFlags::FIN;
     }
-    let job = Job { seq, len: allowed.len, flags: TcpFlags::ACK, last };
+    let job = Job {
+        seq,
+        len: allowed.len,
+        flags: TcpFlags::ACK,
+        last,
+    };
     let (packets, octets) = segment::transmit(sk, ctx, path, batch, &job);
     if packets == 0 {
         return 0;
@@ -105,7 +139,12 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) 
     let first_in_flight = sk.records.is_empty();
     while at.before(end) {
         let next = (at + mss).min(end);
-        sk.records.push(TxRecord { seq: at, end: next, sent_at: ctx.now, marks: Marks::default() });
+        sk.records.push(TxRecord {
+            seq: at,
+            end: next,
+            sent_at: ctx.now,
+            marks: Marks::default(),
+        });
         if next.bytes_since(at) < mss {
             sk.tx.snd_sml = next;
         }
@@ -117,7 +156,10 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) 
     }
     sk.tx.snd_nxt = at;
     event_data_sent(sk, ctx);
-    ctx.mib.inc(Counter::TcpExtTCPOrigDataSent);
+    ctx.mib.add(
+        Counter::TcpExtTCPOrigDataSent,
+        u64::from(octets.div_ceil(mss.max(1))),
+    );
     if first_in_flight {
         sk.warm.timers.rtx = None;
     }

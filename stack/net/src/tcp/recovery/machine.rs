@@ -89,7 +89,11 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &Ack
         CaState::Open | CaState::Disorder if lost > 0 => enter_recovery(sk, ctx),
         CaState::Open | CaState::Disorder => {
             let quiet = sk.records.sacked() == 0;
-            sk.warm.recovery.state = if quiet { CaState::Open } else { CaState::Disorder };
+            sk.warm.recovery.state = if quiet {
+                CaState::Open
+            } else {
+                CaState::Disorder
+            };
         }
         CaState::Recovery | CaState::Loss => {}
     }
@@ -109,7 +113,10 @@ pub(crate) fn detect(sk: &mut TcpSock, ctx: &mut Ctx, una_advanced: bool) -> u32
     }
     let before = sk.records.retrans();
     let (lost, soonest) = rack::detect_loss(sk, ctx.now, reordering);
-    ctx.mib.add(Counter::TcpExtTCPLostRetransmit, u64::from(before.saturating_sub(sk.records.retrans())));
+    ctx.mib.add(
+        Counter::TcpExtTCPLostRetransmit,
+        u64::from(before.saturating_sub(sk.records.retrans())),
+    );
     if lost > 0 {
         sk.warm.recovery.rtx_hint = 0;
     }
@@ -156,7 +163,11 @@ fn end_episode(sk: &mut TcpSock) {
 
 /// The peer took back what it had selectively acknowledged: the head is acknowledged up to a SACKed record.
 fn check_reneging(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
-    let reneged = sk.rx.features.has(Features::SACK) && sk.records.front().is_some_and(|r| r.marks.has(Marks::SACKED));
+    let reneged = sk.rx.features.has(Features::SACK)
+        && sk
+            .records
+            .front()
+            .is_some_and(|r| r.marks.has(Marks::SACKED));
     if reneged {
         ctx.mib.inc(Counter::TcpExtTCPSACKReneging);
         enter_loss(sk);
@@ -167,7 +178,10 @@ fn check_reneging(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
 
 /// A time-out: everything not reported by SACK is lost, the window is one segment.
 pub(crate) fn enter_loss(sk: &mut TcpSock) {
-    let reneged = sk.records.front().is_some_and(|r| r.marks.has(Marks::SACKED));
+    let reneged = sk
+        .records
+        .front()
+        .is_some_and(|r| r.marks.has(Marks::SACKED));
     if reneged || !sk.rx.features.has(Features::SACK) {
         sk.records.clear_sacked();
     }
@@ -191,7 +205,9 @@ pub(crate) fn enter_loss(sk: &mut TcpSock) {
 
 /// RFC 8985 §7.4: did the tail loss probe repair a loss that nobody else noticed?
 fn process_tlp_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
-    let Some(high) = sk.warm.recovery.tlp_high_seq else { return };
+    let Some(high) = sk.warm.recovery.tlp_high_seq else {
+        return;
+    };
     if sk.tx.snd_una.before(high) {
         return;
     }

@@ -27,7 +27,13 @@ fn sent_after(a: (Instant, SeqNum), b: (Instant, SeqNum)) -> bool {
 }
 
 /// A segment that was sent at `sent_at` and ended at `end` has been delivered.
-pub(crate) fn delivered(sk: &mut TcpSock, now: Instant, sent_at: Instant, end: SeqNum, retransmitted: Retransmitted) {
+pub(crate) fn delivered(
+    sk: &mut TcpSock,
+    now: Instant,
+    sent_at: Instant,
+    end: SeqNum,
+    retransmitted: Retransmitted,
+) {
     let rtt = now.since(sent_at);
     // An ACK faster than the path can be belongs to the original, not to the retransmission.
     if retransmitted == Retransmitted::Yes && rtt < sk.warm.rtt.min() {
@@ -54,14 +60,20 @@ pub(crate) enum Retransmitted {
 /// How much later than a delivered segment's a loss is believed (Linux `tcp_rack_reo_wnd`).
 fn reo_wnd(sk: &TcpSock, reordering: u32) -> Duration {
     let recovery = &sk.warm.recovery;
-    if !recovery.rack.reordering_seen && (recovery.in_recovery() || sk.records.sacked() >= reordering) {
+    if !recovery.rack.reordering_seen
+        && (recovery.in_recovery() || sk.records.sacked() >= reordering)
+    {
         return Duration::ZERO;
     }
     (sk.warm.rtt.min() / 4).min(sk.warm.rtt.srtt())
 }
 
 /// Marks what is lost. Returns how many records that is, and in what time more may follow.
-pub(crate) fn detect_loss(sk: &mut TcpSock, now: Instant, reordering: u32) -> (u32, Option<Duration>) {
+pub(crate) fn detect_loss(
+    sk: &mut TcpSock,
+    now: Instant,
+    reordering: u32,
+) -> (u32, Option<Duration>) {
     let rack = sk.warm.recovery.rack;
     if !rack.advanced && rack.sent_at == Instant::ZERO {
         return (0, None);
@@ -71,8 +83,11 @@ pub(crate) fn detect_loss(sk: &mut TcpSock, now: Instant, reordering: u32) -> (u
     let mut lost = 0;
     let mut soonest: Option<Duration> = None;
     for index in 0..sk.records.len() as usize {
-        let Some(r) = sk.records.get(index).copied() else { break };
-        let dormant = r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS);
+        let Some(r) = sk.records.get(index).copied() else {
+            break;
+        };
+        let dormant =
+            r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS);
         if dormant || !sent_after((rack.sent_at, rack.end_seq), (r.sent_at, r.end)) {
             continue;
         }

@@ -121,7 +121,12 @@ impl Records {
             last.end = seq + 1;
             last.marks.set(Marks::FIN);
         } else {
-            self.push(TxRecord { seq, end: seq + 1, sent_at: now, marks: Marks::FIN });
+            self.push(TxRecord {
+                seq,
+                end: seq + 1,
+                sent_at: now,
+                marks: Marks::FIN,
+            });
         }
     }
 
@@ -152,7 +157,9 @@ impl Records {
                 cleaned.first_sent = cleaned.first_sent.or(Some(r.sent_at));
                 cleaned.last_sent = Some(r.sent_at);
             }
-            if !r.marks.has(Marks::SACKED) && cleaned.newest.is_none_or(|(at, _, _)| r.sent_at >= at) {
+            if !r.marks.has(Marks::SACKED)
+                && cleaned.newest.is_none_or(|(at, _, _)| r.sent_at >= at)
+            {
                 cleaned.newest = Some((r.sent_at, r.end, r.marks.has(Marks::EVER_RETRANS)));
             }
         }
@@ -170,7 +177,9 @@ impl Records {
 
     /// Marks a record as received by the peer; it is neither lost nor in the network any more.
     pub(crate) fn mark_sacked(&mut self, index: usize) {
-        let Some(r) = self.queue.get_mut(index) else { return };
+        let Some(r) = self.queue.get_mut(index) else {
+            return;
+        };
         if r.marks.has(Marks::SACKED) {
             return;
         }
@@ -184,7 +193,9 @@ impl Records {
 
     /// Marks a record as lost, and its retransmission too. True when that is news.
     pub(crate) fn mark_lost(&mut self, index: usize) -> bool {
-        let Some(r) = self.queue.get_mut(index) else { return false };
+        let Some(r) = self.queue.get_mut(index) else {
+            return false;
+        };
         if r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS) {
             return false;
         }
@@ -198,7 +209,9 @@ impl Records {
 
     /// A copy of the record goes out now.
     pub(crate) fn mark_retransmitted(&mut self, index: usize, now: Instant) {
-        let Some(r) = self.queue.get_mut(index) else { return };
+        let Some(r) = self.queue.get_mut(index) else {
+            return;
+        };
         if !r.marks.has(Marks::RETRANS) && !r.marks.has(Marks::SACKED) {
             r.marks.set(Marks::RETRANS);
             self.retrans += 1;
@@ -228,7 +241,9 @@ impl Records {
 
     /// Cuts a record at `at`, so that its first part can be sent alone.
     pub(crate) fn split(&mut self, index: usize, at: SeqNum) {
-        let Some(r) = self.queue.get(index).copied() else { return };
+        let Some(r) = self.queue.get(index).copied() else {
+            return;
+        };
         if !(r.seq.before(at) && at.before(r.end)) {
             return;
         }
@@ -256,6 +271,10 @@ impl Records {
         self.sacked == count(Marks::SACKED)
             && self.lost == count(Marks::LOST)
             && self.retrans == count(Marks::RETRANS)
-            && self.queue.iter().zip(self.queue.iter().skip(1)).all(|(a, b)| a.end == b.seq)
+            && self
+                .queue
+                .iter()
+                .zip(self.queue.iter().skip(1))
+                .all(|(a, b)| a.end == b.seq)
     }
 }

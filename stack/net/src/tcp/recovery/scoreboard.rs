@@ -23,7 +23,9 @@ pub(crate) struct Sacked {
 /// Applies the SACK blocks of one ACK.
 pub(crate) fn tag(sk: &mut TcpSock, ctx: &mut Ctx, blocks: &[SackBlock], ack: SeqNum) -> Sacked {
     let mut out = Sacked::default();
-    let Some(first) = blocks.first() else { return out };
+    let Some(first) = blocks.first() else {
+        return out;
+    };
     let rest = &blocks[1..];
     out.dsack = is_dsack(first, rest.first(), ack);
     if out.dsack {
@@ -31,7 +33,14 @@ pub(crate) fn tag(sk: &mut TcpSock, ctx: &mut Ctx, blocks: &[SackBlock], ack: Se
     }
     let skip = usize::from(out.dsack);
     for (i, block) in blocks.iter().enumerate().skip(skip) {
-        if valid(sk, block) && sk.warm.recovery.sack_cache.get(i).is_none_or(|seen| seen != block) {
+        if valid(sk, block)
+            && sk
+                .warm
+                .recovery
+                .sack_cache
+                .get(i)
+                .is_none_or(|seen| seen != block)
+        {
             tag_block(sk, ctx.now, block, &mut out);
         }
     }
@@ -68,7 +77,11 @@ fn tag_block(sk: &mut TcpSock, now: Instant, block: &SackBlock, out: &mut Sacked
             note_reordering(sk, &r.marks, r.seq);
             sk.records.mark_sacked(index);
             out.segments += 1;
-            let copy = if r.marks.has(Marks::EVER_RETRANS) { Retransmitted::Yes } else { Retransmitted::No };
+            let copy = if r.marks.has(Marks::EVER_RETRANS) {
+                Retransmitted::Yes
+            } else {
+                Retransmitted::No
+            };
             if copy == Retransmitted::No {
                 out.first_sent = Some(out.first_sent.map_or(r.sent_at, |f| f.min(r.sent_at)));
             }
@@ -81,7 +94,10 @@ fn tag_block(sk: &mut TcpSock, now: Instant, block: &SackBlock, out: &mut Sacked
 
 /// A hole below the highest SACK that fills without a retransmission was reordered.
 fn note_reordering(sk: &mut TcpSock, marks: &Marks, seq: SeqNum) {
-    if !marks.has(Marks::EVER_RETRANS) && sk.records.sacked() > 0 && seq.before(sk.warm.recovery.highest_sacked) {
+    if !marks.has(Marks::EVER_RETRANS)
+        && sk.records.sacked() > 0
+        && seq.before(sk.warm.recovery.highest_sacked)
+    {
         sk.warm.recovery.rack.reordering_seen = true;
     }
 }
@@ -89,8 +105,11 @@ fn note_reordering(sk: &mut TcpSock, marks: &Marks, seq: SeqNum) {
 /// A duplicate ACK from a peer without SACK: some segment after the first hole arrived. The record that follows
 /// those already inferred is taken for it, so that all of recovery reads one scoreboard (Linux `tcp_add_reno_sack`).
 pub(crate) fn infer_from_duplicate(sk: &mut TcpSock) {
-    let next = (1..sk.records.len() as usize)
-        .find(|i| sk.records.get(*i).is_some_and(|r| !r.marks.has(Marks::SACKED)));
+    let next = (1..sk.records.len() as usize).find(|i| {
+        sk.records
+            .get(*i)
+            .is_some_and(|r| !r.marks.has(Marks::SACKED))
+    });
     if let Some(index) = next {
         sk.records.mark_sacked(index);
     }

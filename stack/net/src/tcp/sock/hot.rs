@@ -118,7 +118,12 @@ impl AckState {
 impl Default for RxHot {
     fn default() -> Self {
         Self {
-            tuple: Tuple { local: Ipv4Addr::UNSPECIFIED, remote: Ipv4Addr::UNSPECIFIED, lport: 0, rport: 0 },
+            tuple: Tuple {
+                local: Ipv4Addr::UNSPECIFIED,
+                remote: Ipv4Addr::UNSPECIFIED,
+                lport: 0,
+                rport: 0,
+            },
             rcv_nxt: SeqNum::default(),
             rcv_wup: SeqNum::default(),
             rcv_wnd: 0,
@@ -147,7 +152,11 @@ impl RxHot {
     #[inline]
     pub(crate) fn receive_window(&self) -> u32 {
         let end = self.rcv_wup + self.rcv_wnd;
-        if end.after(self.rcv_nxt) { end.bytes_since(self.rcv_nxt) } else { 0 }
+        if end.after(self.rcv_nxt) {
+            end.bytes_since(self.rcv_nxt)
+        } else {
+            0
+        }
     }
 }
 

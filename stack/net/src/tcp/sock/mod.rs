@@ -34,7 +34,12 @@ impl Rings {
     pub(crate) fn new(rcvbuf: u32, sndbuf: u32) -> Self {
         let (rcv_in, rcv_out) = byte_ring(u64::from(rcvbuf));
         let (snd_in, snd_out) = byte_ring(u64::from(sndbuf));
-        Self { rcv_in, rcv_out, snd_in, snd_out }
+        Self {
+            rcv_in,
+            rcv_out,
+            snd_in,
+            snd_out,
+        }
     }
 }
 
@@ -85,14 +90,20 @@ impl TcpSock {
     /// Bytes queued and not acknowledged, sent or not.
     #[inline]
     pub(crate) fn unacked_and_queued(&mut self) -> u64 {
-        self.rings.as_mut().map_or(0, |r| r.snd_out.tail() - r.snd_out.head())
+        self.rings
+            .as_mut()
+            .map_or(0, |r| r.snd_out.tail() - r.snd_out.head())
     }
 
     /// The sequence number of the byte at the head of the send ring.
     #[inline]
     pub(crate) fn ring_seq(&self) -> SeqNum {
         // Before the SYN is acknowledged the first byte comes after it.
-        if self.tx.snd_una == self.warm.iss { self.warm.iss + 1 } else { self.tx.snd_una }
+        if self.tx.snd_una == self.warm.iss {
+            self.warm.iss + 1
+        } else {
+            self.tx.snd_una
+        }
     }
 
     /// Position in the send ring of a sequence number at or after `snd_una`.

@@ -1,7 +1,7 @@
 //! What a connection touches per round trip, per loss or per timer, but not per segment.
 
-use crate::ids::SockId;
 use crate::dst::Dst;
+use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
 use crate::tcp::input::ofo::Ofo;

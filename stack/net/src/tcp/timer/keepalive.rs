@@ -17,7 +17,11 @@ pub(crate) fn arm_keepalive(sk: &mut TcpSock, ctx: &mut Ctx) {
     if sk.rx.features.has(Features::ORPHAN) || !sk.rx.state.is_in(SYNCHRONIZED) {
         return;
     }
-    sk.warm.timers.keep = sk.cold.opts.keepalive.then(|| ctx.now + idle_limit(sk, ctx));
+    sk.warm.timers.keep = sk
+        .cold
+        .opts
+        .keepalive
+        .then(|| ctx.now + idle_limit(sk, ctx));
 }
 
 /// Lets an orphan in FIN_WAIT2 live for `wait` as a full socket.
@@ -26,7 +30,12 @@ pub(crate) fn arm_fin_wait2(sk: &mut TcpSock, ctx: &mut Ctx, wait: Duration) {
 }
 
 fn idle_limit(sk: &TcpSock, ctx: &Ctx) -> Duration {
-    Duration::from_secs(u64::from(sk.cold.opts.keepidle.unwrap_or(ctx.sysctl.tcp_keepalive_time)))
+    Duration::from_secs(u64::from(
+        sk.cold
+            .opts
+            .keepidle
+            .unwrap_or(ctx.sysctl.tcp_keepalive_time),
+    ))
 }
 
 pub(super) fn fire(sk: &mut TcpSock, ctx: &mut Ctx) {
@@ -52,7 +61,11 @@ fn probe(sk: &mut TcpSock, ctx: &mut Ctx) {
         sk.warm.timers.keep = Some(ctx.now + idle_limit);
         return;
     }
-    let idle = Duration::from_millis(ctx.now.as_millis().saturating_sub(sk.warm.timers.rcv_tstamp));
+    let idle = Duration::from_millis(
+        ctx.now
+            .as_millis()
+            .saturating_sub(sk.warm.timers.rcv_tstamp),
+    );
     if idle < idle_limit {
         sk.warm.timers.keep = Some(ctx.now + (idle_limit - idle));
         return;
@@ -61,7 +74,11 @@ fn probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     let probes = opts.keepcnt.unwrap_or(ctx.sysctl.tcp_keepalive_probes);
     let user_timeout = Duration::from_millis(u64::from(opts.user_timeout));
     let out = u32::from(sk.warm.timers.probes_out);
-    let over = if user_timeout.is_zero() { out >= probes } else { idle >= user_timeout && out > 0 };
+    let over = if user_timeout.is_zero() {
+        out >= probes
+    } else {
+        idle >= user_timeout && out > 0
+    };
     if over {
         output::reset::active(sk, ctx);
         ctx.mib.inc(Counter::TcpExtTCPAbortOnTimeout);
@@ -72,6 +89,10 @@ fn probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.mib.inc(Counter::TcpExtTCPKeepAlive);
     sk.tx.want.set(Want::PROBE);
     sk.warm.timers.probes_out = sk.warm.timers.probes_out.saturating_add(1);
-    let interval = sk.cold.opts.keepintvl.unwrap_or(ctx.sysctl.tcp_keepalive_intvl);
+    let interval = sk
+        .cold
+        .opts
+        .keepintvl
+        .unwrap_or(ctx.sysctl.tcp_keepalive_intvl);
     sk.warm.timers.keep = Some(ctx.now + Duration::from_secs(u64::from(interval)));
 }

@@ -53,7 +53,10 @@ pub(crate) struct Timers {
 impl Timers {
     /// The nearest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        [self.ack, self.rtx.map(|r| r.0), self.keep].into_iter().flatten().min()
+        [self.ack, self.rtx.map(|r| r.0), self.keep]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -63,12 +66,17 @@ pub(crate) fn arm_ack(sk: &mut TcpSock, _ctx: &mut Ctx, at: Instant) {
 
 /// RACK wants to look again.
 pub(crate) fn arm_reordering(sk: &mut TcpSock, ctx: &mut Ctx, wait: Duration) {
-    sk.warm.timers.rtx = Some((ctx.now + wait.max(Duration::from_millis(1)), Rtx::Reordering));
+    sk.warm.timers.rtx = Some((
+        ctx.now + wait.max(Duration::from_millis(1)),
+        Rtx::Reordering,
+    ));
 }
 
 /// An ACK moved things: a loss probe if one may be sent, else the RTO (Linux `tcp_set_xmit_timer`).
 pub(crate) fn set_xmit_timer(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if matches!(sk.warm.timers.rtx, Some((at, Rtx::Reordering)) if at > ctx.now) && !sk.records.is_empty() {
+    if matches!(sk.warm.timers.rtx, Some((at, Rtx::Reordering)) if at > ctx.now)
+        && !sk.records.is_empty()
+    {
         return;
     }
     if schedule_loss_probe(sk, ctx) == Scheduled::No {
@@ -95,7 +103,11 @@ pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx) -> Scheduled 
     }
     let rto_min = Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us));
     let mut timeout = if sk.warm.rtt.has_sample() {
-        let slack = if sk.records.len() == 1 { rto_min } else { Duration::from_millis(2) };
+        let slack = if sk.records.len() == 1 {
+            rto_min
+        } else {
+            Duration::from_millis(2)
+        };
         sk.warm.rtt.srtt() * 2 + slack
     } else {
         crate::tcp::rtt::INITIAL_RTO
@@ -125,7 +137,10 @@ pub(crate) fn rearm_rto(sk: &mut TcpSock, ctx: &mut Ctx) {
 
 /// A retransmission went out: the RTO runs, if nothing does.
 pub(crate) fn rearm_rto_if_unset(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if !matches!(sk.warm.timers.rtx, Some((_, Rtx::Timeout | Rtx::Reordering))) {
+    if !matches!(
+        sk.warm.timers.rtx,
+        Some((_, Rtx::Timeout | Rtx::Reordering))
+    ) {
         sk.warm.timers.rtx = None;
         rearm_rto(sk, ctx);
     }

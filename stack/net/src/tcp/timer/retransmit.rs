@@ -20,7 +20,9 @@ fn rto_max(ctx: &Ctx) -> Duration {
 }
 
 fn is_opening(sk: &TcpSock) -> bool {
-    sk.rx.state.is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]))
+    sk.rx
+        .state
+        .is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]))
 }
 
 /// The RTO passed without an ACK.
@@ -71,7 +73,9 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
             n => n,
         };
     }
-    let Some(since) = sk.warm.recovery.retrans_stamp else { return false };
+    let Some(since) = sk.warm.recovery.retrans_stamp else {
+        return false;
+    };
     ctx.now.since(since) >= model_timeout(ctx, boundary)
 }
 
@@ -89,16 +93,27 @@ fn model_timeout(ctx: &Ctx, boundary: u32) -> Duration {
 
 fn user_timeout_passed(sk: &TcpSock, ctx: &Ctx) -> bool {
     let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
-    let since = sk.warm.recovery.retrans_stamp.or(sk.warm.timers.probes_since);
+    let since = sk
+        .warm
+        .recovery
+        .retrans_stamp
+        .or(sk.warm.timers.probes_since);
     !limit.is_zero() && since.is_some_and(|s| ctx.now.since(s) >= limit)
 }
 
 fn clamp_to_user_timeout(sk: &TcpSock, ctx: &Ctx, rto: Duration) -> Duration {
     let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
-    match sk.warm.recovery.retrans_stamp.or(sk.warm.timers.probes_since) {
-        Some(since) if !limit.is_zero() => {
-            rto.min(limit.saturating_sub(ctx.now.since(since)).max(Duration::from_millis(1)))
-        }
+    match sk
+        .warm
+        .recovery
+        .retrans_stamp
+        .or(sk.warm.timers.probes_since)
+    {
+        Some(since) if !limit.is_zero() => rto.min(
+            limit
+                .saturating_sub(ctx.now.since(since))
+                .max(Duration::from_millis(1)),
+        ),
         _ => rto,
     }
 }
@@ -114,7 +129,11 @@ pub(crate) fn arm_probe0(sk: &mut TcpSock, ctx: &mut Ctx) {
     if matches!(sk.warm.timers.rtx, Some((_, Rtx::WindowProbe))) {
         return;
     }
-    let base = sk.warm.rtt.rto().max(Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us)));
+    let base = sk
+        .warm
+        .rtt
+        .rto()
+        .max(Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us)));
     let shift = u32::from(sk.warm.timers.backoff).min(20);
     let wait = (base * (1 << shift)).min(rto_max(ctx));
     let wait = clamp_to_user_timeout(sk, ctx, wait);
