@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use millrace_lab::sim::run_seed;
+use millrace_lab::sim::{Totals, run_seed};
 
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args()
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         }
     };
     let mut failed = 0;
+    let mut totals = Totals::default();
     for seed in first..first.saturating_add(count) {
         let report = run_seed(seed);
         if count == 1 {
@@ -27,8 +28,9 @@ fn main() -> ExitCode {
             println!("{report}");
         }
         failed += u64::from(report.result.is_err());
+        totals += report.totals;
     }
-    println!("{failed} of {count} failed");
+    println!("{failed} of {count} failed, {totals:?}");
     if failed == 0 {
         ExitCode::SUCCESS
     } else {

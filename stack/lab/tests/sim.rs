@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millrace_lab::sim::{Totals, run_seed};
+use millrace_lab::sim::plan::Plan;
+use millrace_lab::sim::{Totals, run_plan, run_seed};
 
 const SEEDS: u64 = 2_000;
 
@@ -55,7 +56,7 @@ fn two_thousand_seeds() {
                     let verdict = judge(seed);
                     let mut found = found.lock().unwrap_or_else(|poison| poison.into_inner());
                     match verdict {
-                        Ok(totals) => add(&mut found.1, totals),
+                        Ok(totals) => found.1 += totals,
                         Err(what) => found.0.push(what),
                     }
                 }
@@ -87,19 +88,24 @@ fn two_thousand_seeds() {
     );
 }
 
-fn add(sum: &mut Totals, one: Totals) {
-    let Totals {
-        frames,
-        lost,
-        duplicated,
-        damaged,
-        bytes,
-    } = one;
-    sum.frames += frames;
-    sum.lost += lost;
-    sum.duplicated += duplicated;
-    sum.damaged += damaged;
-    sum.bytes += bytes;
+/// The simulator's own test: what no stack can notice, it does.
+#[test]
+fn a_forged_byte_is_noticed() {
+    let mut noticed = 0;
+    for seed in 0..20 {
+        let mut plan = Plan::draw(seed);
+        plan.lanes
+            .iter_mut()
+            .for_each(|lane| lane.forge_ppm = 500_000);
+        let carries = plan
+            .connections
+            .iter()
+            .any(|c| c.ends.iter().any(|end| end.total > 5_000));
+        let result = run_plan(plan).result;
+        assert!(!carries || result.is_err(), "seed {seed}: nothing noticed");
+        noticed += u32::from(result.is_err_and(|violation| violation.what.contains("wrong byte")));
+    }
+    assert!(noticed >= 10, "only {noticed} of 20 seeds noticed");
 }
 
 #[test]

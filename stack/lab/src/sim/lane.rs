@@ -4,6 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use millrace_wire::ethernet::HEADER_LEN;
+use millrace_wire::ipv4::{Ipv4View, protocol};
+use millrace_wire::tcp::{TcpView, fill_checksum};
 use millrace_wire::time::Instant;
 
 use super::dice::Dice;
@@ -143,6 +146,9 @@ impl Lane {
             bytes.truncate(left);
             self.counters.damaged += 1;
         }
+        if self.dice.chance(self.faults.forge_ppm) {
+            forge(bytes);
+        }
     }
 
     /// When the frame has left at the given rate; `None` when the queue in front is full.
@@ -172,6 +178,22 @@ impl Lane {
         let Reverse(frame) = self.in_flight.pop()?;
         self.counters.arrived += 1;
         Some(frame.bytes)
+    }
+}
+
+/// Changes the last byte of a TCP payload and makes the checksum right again.
+fn forge(frame: &mut [u8]) {
+    let Some(packet) = frame.get_mut(HEADER_LEN..) else {
+        return;
+    };
+    let Ok(ip) = Ipv4View::parse(packet) else {
+        return;
+    };
+    let (src, dst, total, header) = (ip.src(), ip.dst(), ip.total_len(), ip.header_len());
+    let carries = TcpView::parse(ip.payload()).is_ok_and(|tcp| !tcp.payload().is_empty());
+    if ip.protocol() == protocol::TCP && carries {
+        packet[total - 1] ^= 0x10;
+        fill_checksum(&mut packet[header..total], src, dst);
     }
 }
 

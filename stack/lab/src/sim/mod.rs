@@ -55,6 +55,23 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            frames,
+            lost,
+            duplicated,
+            damaged,
+            bytes,
+        } = other;
+        self.frames += frames;
+        self.lost += lost;
+        self.duplicated += duplicated;
+        self.damaged += damaged;
+        self.bytes += bytes;
+    }
+}
+
 /// The result of one seed.
 #[derive(Debug, Clone)]
 pub struct Report {

@@ -49,6 +49,9 @@ pub struct Faults {
     pub corrupt_ppm: u32,
     /// Frames cut short, per million.
     pub truncate_ppm: u32,
+    /// TCP segments with a payload byte changed and the checksum made right again, per million. Never drawn: no
+    /// stack can notice; it tests the simulator.
+    pub forge_ppm: u32,
     /// Frames held back so that later ones overtake them, per million.
     pub reorder_ppm: u32,
     /// For how long those are held.
@@ -156,7 +159,7 @@ impl Plan {
         let mut dice = Dice::new(seed, Purpose::Plan);
         let dice = &mut dice;
         let heals_after = dice.duration(2 * SECOND..=40 * SECOND);
-        let connections = (0..dice.range(1..=6))
+        let connections = (0..dice.magnitude(1..=12))
             .map(|_| ConnectionPlan::draw(dice))
             .collect();
         Self {
@@ -220,21 +223,21 @@ impl Faults {
             return faults;
         }
         if on(0) {
-            faults.loss_ppm = dice.magnitude(1_000..=300_000) as u32;
+            faults.loss_ppm = dice.range(2_000..=250_000) as u32;
         }
         if on(1) {
             faults.burst_ppm = dice.range(500..=10_000) as u32;
             faults.burst_len = dice.magnitude(2..=40) as u32;
         }
         if on(2) {
-            faults.duplicate_ppm = dice.magnitude(1_000..=200_000) as u32;
+            faults.duplicate_ppm = dice.range(2_000..=200_000) as u32;
         }
         if on(3) {
-            faults.corrupt_ppm = dice.magnitude(1_000..=100_000) as u32;
+            faults.corrupt_ppm = dice.range(2_000..=100_000) as u32;
             faults.truncate_ppm = dice.range(0..=10_000) as u32;
         }
         if on(4) {
-            faults.reorder_ppm = dice.magnitude(1_000..=300_000) as u32;
+            faults.reorder_ppm = dice.range(2_000..=300_000) as u32;
             faults.reorder_hold = dice.duration(Duration::ZERO..=20 * MS);
         }
         if on(5) {
@@ -271,7 +274,7 @@ impl ConnectionPlan {
 
 impl EndPlan {
     fn draw(dice: &mut Dice) -> Self {
-        let total = dice.pick(&[0, 1, 500, 3_000, 40_000, 200_000]);
+        let total = dice.pick(&[0, 1, 500, 3_000, 40_000, 400_000, 400_000, 1_500_000]);
         let total = if total == 0 {
             0
         } else {
