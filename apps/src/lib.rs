@@ -24,6 +24,7 @@ pub mod serve;
 pub mod services;
 pub mod setup;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
@@ -51,13 +52,11 @@ impl Failure {
 
 /// Runs the command.
 pub fn run(cli: &Cli) -> ExitCode {
+    let level = if cli.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(if cli.verbose {
-            tracing::Level::INFO
-        } else {
-            tracing::Level::WARN
-        })
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
         .with_target(false)
         .without_time()
         .init();

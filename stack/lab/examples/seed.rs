@@ -1,8 +1,11 @@
-//! Plays simulator seeds: `seed FIRST [COUNT]`. One seed prints its plan, several only those that fail.
+//! Plays simulator seeds: `seed FIRST [COUNT]`. One seed prints its plan and every frame, several only those that
+//! fail.
 
 use std::process::ExitCode;
 
-use millrace_lab::sim::{Totals, run_seed};
+use millrace_lab::sim::describe::describe;
+use millrace_lab::sim::plan::Plan;
+use millrace_lab::sim::{Report, Seen, Totals, run_observed, run_seed};
 
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args()
@@ -20,10 +23,11 @@ fn main() -> ExitCode {
     let mut failed = 0;
     let mut totals = Totals::default();
     for seed in first..first.saturating_add(count) {
-        let report = run_seed(seed);
-        if count == 1 {
-            println!("{:#?}", report.plan);
-        }
+        let report = if count == 1 {
+            shown(seed)
+        } else {
+            run_seed(seed)
+        };
         if count == 1 || report.result.is_err() {
             println!("{report}");
         }
@@ -36,4 +40,22 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn shown(seed: u64) -> Report {
+    let plan = Plan::draw(seed);
+    println!("{plan:#?}");
+    run_observed(plan, &mut |seen: Seen<'_>| {
+        let Seen {
+            at,
+            node,
+            passage,
+            frame,
+        } = seen;
+        println!(
+            "{:.6} node {node} {passage:?}: {}",
+            at.as_secs_f64(),
+            describe(frame)
+        );
+    })
 }

@@ -24,18 +24,18 @@ use millrace_wire::time::Instant;
 use millrace_wire::udp::UdpView;
 
 impl Stack {
-    /// Takes the frames of one poll. Call [`Stack::deliver`] with the same frames before they go back.
+    /// Takes the frames of one poll, at most 65,535. Call [`Stack::deliver`] with the same frames before they go back.
     pub fn rx(&mut self, now: Instant, iface: IfaceId, frames: &mut [RxFrame<'_>]) {
         self.ctx.now = now;
         let frames: &[RxFrame<'_>] = frames;
-        for chunk in frames.chunks(crate::gro::MAX) {
+        for start in (0..frames.len()).step_by(crate::gro::MAX) {
             let mut gro = Gro::default();
-            for (index, frame) in chunk.iter().enumerate() {
-                if let Err(reason) = self.frame(iface, index as u8, frame, &mut gro) {
+            for (index, frame) in frames.iter().enumerate().skip(start).take(crate::gro::MAX) {
+                if let Err(reason) = self.frame(iface, index as u16, frame, &mut gro) {
                     self.ctx.drops.count(reason);
                 }
             }
-            self.trains(&gro, chunk);
+            self.trains(&gro, frames);
         }
         self.flush_neigh();
     }
@@ -44,7 +44,7 @@ impl Stack {
     fn frame(
         &mut self,
         iface: IfaceId,
-        index: u8,
+        index: u16,
         frame: &RxFrame<'_>,
         gro: &mut Gro,
     ) -> Result<(), DropReason> {
@@ -78,7 +78,7 @@ impl Stack {
     fn ipv4(
         &mut self,
         iface: IfaceId,
-        index: u8,
+        index: u16,
         frame: &RxFrame<'_>,
         inbound: &Inbound,
         bytes: &[u8],
@@ -125,7 +125,7 @@ impl Stack {
     fn tcp_segment(
         &mut self,
         iface: IfaceId,
-        index: u8,
+        index: u16,
         frame: &RxFrame<'_>,
         inbound: &Inbound,
         accepted: &Accepted<'_>,

@@ -10,7 +10,9 @@
 //! The same seed gives the same run to the byte: [`Report::trace_hash`] tells.
 
 mod app;
+pub mod describe;
 mod dice;
+mod judge;
 mod lane;
 mod node;
 mod pattern;
@@ -115,7 +117,34 @@ pub fn run_seed(seed: u64) -> Report {
 
 /// Plays a plan.
 pub fn run_plan(plan: Plan) -> Report {
-    match World::new(plan.clone()) {
+    run_observed(plan, &mut |_| {})
+}
+
+/// Which way a frame passes between a node and the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// The node sends it.
+    Sent,
+    /// It arrives at the node.
+    Arrived,
+}
+
+/// A frame that passes between a node and the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Since the start.
+    pub at: Duration,
+    /// Which node: 0 or 1.
+    pub node: usize,
+    /// Which way.
+    pub passage: Passage,
+    /// The frame.
+    pub frame: &'a [u8],
+}
+
+/// Plays a plan and shows every frame.
+pub fn run_observed(plan: Plan, observer: &mut dyn FnMut(Seen<'_>)) -> Report {
+    match World::new(plan.clone(), observer) {
         Err(violation) => Report {
             plan,
             result: Err(violation),

@@ -9,13 +9,14 @@ use millrace_pmd::{MAX_BURST, Pair, PairConfig, Queue, pair};
 use millrace_wire::frame::TxBatch;
 use millrace_wire::time::Instant;
 
-use super::app::{End, Eof, Step};
+use super::app::Step;
 use super::dice::{Dice, Purpose};
+use super::judge;
 use super::lane::{Lane, LaneCounters};
 use super::node::{Callers, Node};
-use super::plan::{Finish, Plan};
+use super::plan::Plan;
 use super::watch::Watch;
-use super::{Totals, Violation};
+use super::{Passage, Seen, Totals, Violation};
 use crate::clock::{START, VirtualClock};
 
 /// After healing, every connection must have finished within this time: a few of the longest retransmission timeouts.
@@ -31,7 +32,7 @@ const MAX_TURNS: u32 = 20_000;
 const MAX_FRAMES: u64 = 1_000_000;
 
 /// The whole simulated world.
-pub(super) struct World {
+pub(super) struct World<'o> {
     plan: Plan,
     clock: VirtualClock,
     nodes: [Node; 2],
@@ -41,10 +42,14 @@ pub(super) struct World {
     lanes: [Lane; 2],
     watch: Watch,
     callers: Callers,
+    observer: &'o mut dyn FnMut(Seen<'_>),
 }
 
-impl World {
-    pub(super) fn new(plan: Plan) -> Result<Self, Violation> {
+impl<'o> World<'o> {
+    pub(super) fn new(
+        plan: Plan,
+        observer: &'o mut dyn FnMut(Seen<'_>),
+    ) -> Result<Self, Violation> {
         let config = PairConfig {
             max_frame: usize::from(plan.mtu) + 18,
             frames: plan.device_frames,
@@ -63,6 +68,7 @@ impl World {
             watch: Watch::new(plan.mtu),
             clock: VirtualClock::default(),
             callers: Callers::new(),
+            observer,
             plan,
         })
     }
@@ -73,13 +79,13 @@ impl World {
         self.run_until(heals)?;
         self.lanes.iter_mut().for_each(Lane::heal);
         self.run_until(heals + LIVENESS)?;
-        self.check_finished()?;
+        judge::finished(&self.plan, &self.nodes)?;
         let now = self.clock.now();
         for node in &mut self.nodes {
             node.stop_listening(now)?;
         }
         self.run_until(now + AFTERLIFE)?;
-        self.check_empty()
+        judge::empty(&self.nodes)
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -159,17 +165,29 @@ impl World {
     /// Frames from the nodes into the lanes, and from the lanes to the nodes.
     fn carry(&mut self, now: Instant) -> Result<Step, Violation> {
         let Self {
-            ends, lanes, watch, ..
+            ends,
+            lanes,
+            watch,
+            observer,
+            ..
         } = self;
+        let at = now.since(START);
         let mut step = Step::Idle;
         for (node, (end, lane)) in ends.iter_mut().zip(lanes.iter_mut()).enumerate() {
             let mut broken = None;
             while end.rx(MAX_BURST, &mut |frames| {
-                for frame in frames.iter() {
-                    if let Err(violation) = watch.sent(now, node, frame.data()) {
+                for frame in frames.iter().map(|frame| frame.data()) {
+                    let passage = Passage::Sent;
+                    observer(Seen {
+                        at,
+                        node,
+                        passage,
+                        frame,
+                    });
+                    if let Err(violation) = watch.sent(now, node, frame) {
                         broken.get_or_insert(violation);
                     }
-                    lane.send(now, frame.data());
+                    lane.send(now, frame);
                 }
             }) > 0
             {
@@ -180,95 +198,33 @@ impl World {
             }
         }
         for (node, lane) in lanes.iter_mut().enumerate() {
-            ends[1 - node].tx(&mut |batch| {
-                if hand_over(lane, now, batch) == Step::Moved {
+            let node = 1 - node;
+            let passage = Passage::Arrived;
+            let mut seen = |frame: &[u8]| {
+                observer(Seen {
+                    at,
+                    node,
+                    passage,
+                    frame,
+                });
+            };
+            ends[node].tx(&mut |batch| {
+                if hand_over(lane, now, batch, &mut seen) == Step::Moved {
                     step = Step::Moved;
                 }
             });
         }
         Ok(step)
     }
-
-    /// Every connection has ended as its plan allows.
-    fn check_finished(&self) -> Result<(), Violation> {
-        for (index, plan) in self.plan.connections.iter().enumerate() {
-            let ends = |node: usize| {
-                self.nodes[node]
-                    .apps()
-                    .filter(move |(of, _)| *of == index)
-                    .map(|(_, app)| app)
-            };
-            let client = ends(plan.client).next();
-            let server = ends(1 - plan.client).next();
-            let (Some(client), Some(server)) = (client, server) else {
-                // A client that resets at once may be gone before anybody could accept it.
-                let gone = matches!(
-                    plan.ends[0].finish,
-                    Finish::Abort(_) | Finish::LingerZero(_)
-                );
-                if gone && client.is_some_and(|client| client.end() == Some(End::Left)) {
-                    continue;
-                }
-                let open = self.nodes.each_ref().map(Node::open_sockets);
-                return Err(Violation::new(format!(
-                    "connection {index} was never accepted; open: {open:?}"
-                )));
-            };
-            let polite = plan.ends.iter().all(|end| end.finish == Finish::Polite);
-            for (app, peer) in [(client, server), (server, client)] {
-                let (mine, theirs) = (app.progress(), peer.progress());
-                let wrong = |what: &str| {
-                    let open = self.nodes.each_ref().map(Node::open_sockets);
-                    Violation::new(format!(
-                        "{}: {what}: {mine:?}, peer {theirs:?}; open: {open:?}",
-                        app.name()
-                    ))
-                };
-                match app.end() {
-                    None => return Err(wrong("not finished")),
-                    Some(End::Failed(error)) if polite => return Err(wrong(error.name())),
-                    Some(End::Clean) if polite && mine.written != app.plan().total => {
-                        return Err(wrong("not all written"));
-                    }
-                    Some(_) => {}
-                }
-                if mine.read > theirs.written {
-                    return Err(wrong("more read than written"));
-                }
-                if mine.eof == Eof::Seen && mine.read != theirs.written {
-                    return Err(wrong("an end of file in front of the end"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Nothing is left in any table, neighbours apart.
-    fn check_empty(&self) -> Result<(), Violation> {
-        for (number, node) in self.nodes.iter().enumerate() {
-            let mut census = node.stack().census();
-            census.neighbours = 0;
-            // Entries of the neighbour table keep their own timers; they are counted with it.
-            if census != millrace_net::Census::default() {
-                return Err(Violation::new(format!("node {number} keeps {census:?}")));
-            }
-            if node
-                .stack()
-                .mib()
-                .get("TcpCurrEstab")
-                .is_some_and(|value| value != 0)
-            {
-                return Err(Violation::new(format!(
-                    "node {number} counts established connections"
-                )));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Gives the node what has arrived, as far as its receive queue has room.
-fn hand_over(lane: &mut Lane, now: Instant, batch: &mut dyn TxBatch) -> Step {
+fn hand_over(
+    lane: &mut Lane,
+    now: Instant,
+    batch: &mut dyn TxBatch,
+    seen: &mut dyn FnMut(&[u8]),
+) -> Step {
     let mut step = Step::Idle;
     while batch.room() > 0 {
         let Some(frame) = lane.arrived(now) else {
@@ -276,6 +232,7 @@ fn hand_over(lane: &mut Lane, now: Instant, batch: &mut dyn TxBatch) -> Step {
         };
         if let Some(slot) = batch.next(frame.len()) {
             slot.copy_from_slice(&frame);
+            seen(&frame);
         }
         step = Step::Moved;
     }

@@ -5,6 +5,8 @@ use millrace_wire::time::Instant;
 
 /// RTO before the first sample.
 pub(crate) const INITIAL_RTO: Duration = Duration::from_secs(1);
+/// RTO for data after a handshake that timed out.
+const FALLBACK_RTO: Duration = Duration::from_secs(3);
 /// How long a minimum counts (Linux `tcp_min_rtt_wlen`).
 const MIN_WINDOW: Duration = Duration::from_secs(300);
 
@@ -88,6 +90,11 @@ impl Rtt {
         } else {
             self.rto_us = INITIAL_RTO.as_micros() as u32;
         }
+    }
+
+    /// The handshake timed out and gave no sample: three seconds (RFC 6298 §5.7).
+    pub(crate) fn fall_back(&mut self) {
+        self.rto_us = FALLBACK_RTO.as_micros() as u32;
     }
 
     /// Doubles the RTO, up to `max` (RFC 6298 §5.5).

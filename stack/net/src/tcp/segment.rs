@@ -9,7 +9,7 @@ use millrace_wire::tcp::{TcpFlags, TcpView};
 /// Where a piece of payload lies: a frame of the poll and a range in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    pub frame: u8,
+    pub frame: u16,
     pub offset: u16,
     pub len: u16,
 }

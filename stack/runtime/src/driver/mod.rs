@@ -154,7 +154,10 @@ impl Device {
         if let Some(impair) = &self.impair {
             queues = with_faults(queues, impair, &self.clock);
         }
-        Ok(Started { port: self.port, queues })
+        Ok(Started {
+            port: self.port,
+            queues,
+        })
     }
 }
 

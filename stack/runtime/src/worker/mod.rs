@@ -38,8 +38,8 @@ pub struct Worker {
     stack: Stack,
     services: Services,
     queues: Vec<Box<dyn Queue>>,
-    /// The interface that the queue at the same place belongs to.
-    ifaces: Vec<IfaceId>,
+    /// What the queue at the same place is used for.
+    roles: Vec<Role>,
     /// Kept for what they undo when they are dropped; after the queues.
     ports: Vec<Box<dyn Port>>,
     listeners: Vec<SockId>,
@@ -52,6 +52,21 @@ pub struct Worker {
     now: Instant,
     spent: Spent,
     stats: WorkerStats,
+}
+
+/// What a queue is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Role {
+    iface: IfaceId,
+    tx: Tx,
+}
+
+/// Whether frames are sent through a queue. A device hands the frames of its queues on in no common order, so all of a
+/// worker's frames for an interface leave by one queue: the interface's first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tx {
+    All,
+    Nothing,
 }
 
 /// What an iteration came to.
@@ -104,7 +119,7 @@ impl Worker {
             stack,
             services: Services::default(),
             queues: Vec::new(),
-            ifaces: Vec::new(),
+            roles: Vec::new(),
             ports: Vec::new(),
             listeners: Vec::new(),
             clock: Box::new(clock),
@@ -247,16 +262,16 @@ impl Worker {
             stack,
             services,
             queues,
-            ifaces,
+            roles,
             stats,
             now,
             ..
         } = self;
         let now = *now;
         let mut frames = 0;
-        for (queue, &iface) in queues.iter_mut().zip(ifaces.iter()) {
+        for (queue, role) in queues.iter_mut().zip(roles.iter()) {
             let burst = queue.rx(MAX_BURST, &mut |frames| {
-                stack.rx(now, iface, frames);
+                stack.rx(now, role.iface, frames);
                 stack.deliver(now, frames, services);
             });
             frames += burst;
@@ -294,24 +309,27 @@ impl Worker {
         let Self {
             stack,
             queues,
-            ifaces,
+            roles,
             stats,
             now,
             ..
         } = self;
-        let now = *now;
         let mut worked = false;
-        for (queue, &iface) in queues.iter_mut().zip(ifaces.iter()) {
+        for (queue, role) in queues
+            .iter_mut()
+            .zip(roles.iter())
+            .filter(|(_, role)| role.tx == Tx::All)
+        {
             // Called even with nothing to send: a driver may hold frames that the device did not take before.
             queue.tx(&mut |batch| {
-                if stack.has_output(iface) {
+                if stack.has_output(role.iface) {
                     worked = true;
-                    stack.tx(now, iface, batch);
+                    stack.tx(*now, role.iface, batch);
                 }
             });
-        }
-        if ifaces.iter().any(|&iface| stack.has_output(iface)) {
-            stats.tx_stalls += 1;
+            if stack.has_output(role.iface) {
+                stats.tx_stalls += 1;
+            }
         }
         worked
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use millrace_net::{IfaceId, SockError, SockId, SockOpt};
 use millrace_pmd::{Port, Queue};
 
-use super::Worker;
+use super::{Role, Tx, Worker};
 use crate::service::ServiceId;
 
 /// A core that the calling thread cannot be pinned to.
@@ -97,7 +97,9 @@ fn hint(why: SockError, addr: &SocketAddrV4) -> String {
 impl Worker {
     /// Takes in the queues that serve an interface of the stack. The port is kept as long as the worker lives.
     pub fn add_queues(&mut self, iface: IfaceId, port: Box<dyn Port>, queues: Vec<Box<dyn Queue>>) {
-        self.ifaces.extend(queues.iter().map(|_| iface));
+        let tx = core::iter::once(Tx::All).chain(core::iter::repeat(Tx::Nothing));
+        self.roles
+            .extend(queues.iter().zip(tx).map(|(_, tx)| Role { iface, tx }));
         self.queues.extend(queues);
         self.ports.push(port);
     }

@@ -17,7 +17,7 @@ pub struct WorkerStats {
     pub rx_frames: u64,
     /// Bursts that were as long as a burst may be: more may have been waiting.
     pub rx_budget_hits: u64,
-    /// Iterations that left frames unsent because the devices were full.
+    /// Times that something was left to send: the device was full, or a budget was spent.
     pub tx_stalls: u64,
     /// Iterations in which timers were due.
     pub timer_turns: u64,

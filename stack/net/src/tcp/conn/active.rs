@@ -9,7 +9,7 @@ use crate::tcp::segment::Segment;
 use crate::tcp::sock::hot::{Features, Want};
 use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::state::{TcpState, set_state};
-use crate::tcp::{MSS_DEFAULT, isn, mem, timer};
+use crate::tcp::{INIT_CWND, MSS_DEFAULT, isn, mem, timer};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::options::TcpOptions;
 
@@ -102,9 +102,14 @@ pub(crate) fn init_rcv_mss(sk: &mut TcpSock) {
 /// Our SYN is acknowledged (Linux `tcp_finish_connect`, and the SYN_RECV part of `tcp_rcv_state_process`).
 pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
     set_state(sk, ctx, TcpState::Established);
-    if sk.warm.recovery.retransmits > 1 {
-        // RFC 6928 §2: a SYN lost more than once says that the path is full.
-        sk.tx.snd_cwnd = 1;
+    // RFC 6928 §2: a SYN lost more than once says that the path is full.
+    sk.tx.snd_cwnd = if sk.warm.syn_timeouts > 1 {
+        1
+    } else {
+        INIT_CWND
+    };
+    if sk.warm.syn_timeouts > 0 && !sk.warm.rtt.has_sample() {
+        sk.warm.rtt.fall_back();
     }
     sk.tx.snd_ssthresh = crate::tcp::sock::hot::INFINITE_SSTHRESH;
     sk.warm.recovery = Default::default();

@@ -200,7 +200,7 @@ impl Stack {
                 .rtt
                 .sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
         }
-        sk.warm.recovery.retransmits = req.timeouts;
+        sk.warm.syn_timeouts = req.timeouts;
         Some(child)
     }
 }

@@ -75,11 +75,13 @@ impl Stack {
         };
         let opts = &sk.cold.opts;
         let advmss = (dst.mtu - HEADERS).min(opts.user_mss.unwrap_or(u16::MAX));
-        let initial = window::initial(opts.rcvbuf, advmss, &self.ctx.sysctl, opts.rcvbuf_locked);
         let tos = opts.tos;
         let options = seg.parse_options(payload);
         let sysctl = &self.ctx.sysctl;
         let ts = options.timestamps.filter(|_| sysctl.tcp_timestamps != 0);
+        // Whole segments, without the room that their timestamps take.
+        let mss = advmss - ts.map_or(0, |_| TIMESTAMPS_ALIGNED.min(advmss));
+        let initial = window::initial(opts.rcvbuf, mss, sysctl, opts.rcvbuf_locked);
         let wscale = options.wscale.filter(|_| sysctl.tcp_window_scaling);
         let sack_ok = options.sack_permitted && sysctl.tcp_sack;
         let iss = iss.unwrap_or_else(|| isn::initial(&self.ctx, &tuple));

@@ -76,7 +76,13 @@ impl Ofo {
     /// The blocks for the next ACK: a DSACK once, then the newest ranges (RFC 2018 §4, RFC 2883).
     pub(crate) fn take_blocks(&mut self, out: &mut [SackBlock; MAX_BLOCKS]) -> usize {
         let Some(o) = &mut self.0 else { return 0 };
-        let blocks = o.dsack.take().into_iter().chain(o.recent.iter().copied());
+        // A FIN has a sequence number too: it counts with the range it ends.
+        let fin = o.fin;
+        let with_fin = |b: &SackBlock| SackBlock {
+            start: b.start,
+            end: if fin == Some(b.end) { b.end + 1 } else { b.end },
+        };
+        let blocks = o.dsack.take().into_iter().chain(o.recent.iter().map(with_fin));
         let mut n = 0;
         for (slot, block) in out.iter_mut().zip(blocks) {
             *slot = block;

@@ -47,6 +47,8 @@ pub(crate) fn transmit(
     if batch.room() == 0 {
         return (0, 0);
     }
+    // Before the options are taken: records are cut at the same size.
+    let mss = current_mss(sk);
     let options = established_options(sk, ctx);
     let window = window::select(sk, ctx);
     let header = TcpHeader {
@@ -66,14 +68,11 @@ pub(crate) fn transmit(
         &header,
         options.as_bytes(),
     );
-    let base = options_len(sk);
-    let extra = (options.as_bytes().len() as u16).saturating_sub(base);
     let cut = Super {
         template: &template,
         pos: if job.len > 0 { sk.send_pos(job.seq) } else { 0 },
         len: job.len,
-        // SACK blocks on a data segment take from its payload.
-        mss: sk.tx.mss_cache.saturating_sub(extra).max(1),
+        mss,
         last: job.last,
     };
     let ring = sk.rings.as_mut().map(|r| &mut r.snd_out);
@@ -86,7 +85,7 @@ pub(crate) fn transmit(
     (packets, octets)
 }
 
-/// Payload per packet that `transmit` uses now.
+/// Payload per packet that `transmit` uses now: SACK blocks take from it.
 pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
     let extra = if sk.warm.ofo.has_blocks() {
         2 + 2 + 8 * 4
@@ -97,14 +96,6 @@ pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
         .mss_cache
         .saturating_sub(extra.min(sk.tx.mss_cache / 2))
         .max(1)
-}
-
-fn options_len(sk: &TcpSock) -> u16 {
-    if sk.rx.features.has(Features::TIMESTAMPS) {
-        crate::tcp::TIMESTAMPS_LEN
-    } else {
-        0
-    }
 }
 
 pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {

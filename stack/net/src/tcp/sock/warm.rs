@@ -44,6 +44,8 @@ pub(crate) struct Warm {
     pub hashed: bool,
     /// Pending SO_ERROR.
     pub err: Option<SockError>,
+    /// Times that our SYN or SYN-ACK timed out.
+    pub syn_timeouts: u8,
     /// Counts among the orphans.
     pub counted_orphan: bool,
     /// When progress last confirmed the neighbour, seconds.
@@ -81,6 +83,7 @@ impl Warm {
             leaving: None,
             hashed: false,
             err: None,
+            syn_timeouts: 0,
             counted_orphan: false,
             confirmed: 0,
             cwnd_usage_seq: SeqNum::default(),

@@ -40,6 +40,9 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     let recovery = &mut sk.warm.recovery;
     recovery.retransmits = recovery.retransmits.saturating_add(1);
     recovery.retrans_stamp.get_or_insert(ctx.now);
+    if is_opening(sk) {
+        sk.warm.syn_timeouts = sk.warm.syn_timeouts.saturating_add(1);
+    }
     let linear = is_opening(sk) && u32::from(sk.warm.recovery.retransmits) <= SYN_LINEAR_TIMEOUTS;
     if !linear {
         sk.warm.timers.backoff = sk.warm.timers.backoff.saturating_add(1);
@@ -72,6 +75,9 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
             0 => 8,
             n => n,
         };
+    }
+    if count == 0 {
+        return false;
     }
     let Some(since) = sk.warm.recovery.retrans_stamp else {
         return false;
