@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::Ipv4Net;
 use millrace::driver::{DriverSpec, ImpairSpec, XdpMode};
+use millrace::net::Sysctl;
 use millrace::wire::mac::MacAddr;
 
 use crate::get::url::Url;
@@ -160,7 +161,7 @@ pub struct NetArgs {
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
     pub vlan: Option<u16>,
     /// A setting with its Linux name, for example net.ipv4.tcp_sack=0; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", long_help = sysctl_help())]
     pub sysctl: Vec<Setting>,
     /// Core to run on [default: wherever the kernel likes].
     #[arg(long, value_name = "N")]
@@ -237,6 +238,14 @@ impl FromStr for Setting {
             _ => Err("write NAME=VALUE, for example net.ipv4.tcp_sack=0".to_owned()),
         }
     }
+}
+
+/// The help of `--sysctl`, with all names.
+fn sysctl_help() -> String {
+    format!(
+        "A setting with its Linux name, for example net.ipv4.tcp_sack=0; may be repeated. The names are: {}",
+        Sysctl::names().join(", ")
+    )
 }
 
 /// Seconds with decimals, up to a year.

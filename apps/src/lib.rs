@@ -52,7 +52,11 @@ impl Failure {
 
 /// Runs the command.
 pub fn run(cli: &Cli) -> ExitCode {
-    let level = if cli.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
+    let level = if cli.verbose {
+        tracing::Level::INFO
+    } else {
+        tracing::Level::WARN
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

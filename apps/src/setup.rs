@@ -8,7 +8,7 @@ use millrace::net::link::{LinkConfig, LinkKind};
 use millrace::net::{Config, IfaceConfig, IfaceId, RouteSpec};
 use millrace::pmd::Queue;
 use millrace::signal::Signals;
-use millrace::worker::{host_seed, pin_to_core};
+use millrace::worker::{Core, host_seed};
 use millrace::{Adaptive, BusyPoll, Controller, Ipv4Net, Stack, TscClock, Worker};
 
 use crate::Failure;
@@ -24,7 +24,7 @@ pub struct Prepared {
     iface: IfaceId,
     device: Device,
     device_name: String,
-    core: Option<usize>,
+    core: Option<Core>,
 }
 
 /// A worker that is ready to run, and what to tell the user about it.
@@ -62,6 +62,11 @@ struct Route {
 pub fn prepare(args: &NetArgs) -> Result<Prepared, Failure> {
     let config = stack_config(args)?;
     let identity = identity(args)?;
+    let core = args
+        .core
+        .map(Core::find)
+        .transpose()
+        .map_err(Failure::from_error)?;
     let clock = TscClock::new();
     let device = driver::open(&args.driver, &driver_options(args, &identity), &clock)
         .map_err(Failure::from_error)?;
@@ -114,7 +119,7 @@ pub fn prepare(args: &NetArgs) -> Result<Prepared, Failure> {
         iface,
         device,
         device_name: args.driver.to_string(),
-        core: args.core,
+        core,
     })
 }
 
@@ -141,7 +146,7 @@ impl Prepared {
         let signals = Signals::forward(controller)
             .map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
         if let Some(core) = core {
-            pin_to_core(core).map_err(Failure::from_error)?;
+            core.pin().map_err(Failure::from_error)?;
         }
         Ok(Node {
             worker,

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::program::{Attached, Program};
 use super::queue::{Polling, XdpQueue};
-use super::socket::{Sizes, bind};
+use super::socket::{Pages, Sizes, bind};
 use super::{AfXdpConfig, DefaultRoute, Steer};
 use crate::error::PortError;
 use crate::netdev::NetDev;
@@ -128,6 +128,12 @@ impl Port for AfXdpPort {
         let mut queues: Vec<Box<dyn Queue>> = Vec::with_capacity(self.queues as usize);
         for number in 0..self.queues {
             let bound = bind(&self.config, self.sizes, number, self.program.attached)?;
+            if number == 0 && bound.pages == Pages::Small {
+                tracing::warn!(
+                    "no huge pages for the frames of {}, using 4 KiB pages; reserve some with `sysctl -w vm.nr_hugepages=64`",
+                    self.config.interface
+                );
+            }
             let socket = std::os::fd::AsRawFd::as_raw_fd(bound.rx.fd());
             // The fill ring is filled before the first packet is sent here.
             let queue = XdpQueue::new(bound, self.sizes, polling);

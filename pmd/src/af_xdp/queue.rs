@@ -53,6 +53,7 @@ impl XdpQueue {
             rx_frames,
             tx_frames,
             mode,
+            pages: _,
         } = bound;
         let caps = Caps {
             max_frame: frames.max_frame(),

@@ -111,6 +111,16 @@ pub(super) struct Bound {
     /// Frames for transmission, as many as that ring is long.
     pub(super) tx_frames: Vec<FrameDesc>,
     pub(super) mode: Mode,
+    pub(super) pages: Pages,
+}
+
+/// What the frames' memory is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pages {
+    /// 2 MiB pages.
+    Huge,
+    /// 4 KiB pages: there were no huge ones, or the rings' sizes do not fill whole ones.
+    Small,
 }
 
 /// Opens and binds a socket to `queue`: zero-copy if the device can, copying otherwise.
@@ -168,7 +178,7 @@ fn bind_once(
     flags: BindFlags,
     mode: Mode,
 ) -> Result<io::Result<Bound>, PortError> {
-    let (umem, mut rx_frames) = memory(&config.interface, sizes, queue)?;
+    let (umem, mut rx_frames, pages) = memory(&config.interface, sizes, queue)?;
     let interface: Interface = config.interface.parse().map_err(|_| PortError::BadName {
         interface: config.interface.clone(),
     })?;
@@ -206,11 +216,16 @@ fn bind_once(
         rx_frames,
         tx_frames,
         mode,
+        pages,
     }))
 }
 
 /// Memory for the frames: in huge pages if there are any.
-fn memory(interface: &str, sizes: Sizes, queue: u32) -> Result<(Umem, Vec<FrameDesc>), PortError> {
+fn memory(
+    interface: &str,
+    sizes: Sizes,
+    queue: u32,
+) -> Result<(Umem, Vec<FrameDesc>, Pages), PortError> {
     let no_memory = |err: &(dyn Error + 'static)| PortError::NoMemory {
         interface: interface.to_owned(),
         queue,
@@ -226,26 +241,18 @@ fn memory(interface: &str, sizes: Sizes, queue: u32) -> Result<(Umem, Vec<FrameD
         .map_err(|err| no_memory(&err))?;
     let count = NonZeroU32::new(sizes.frames()).ok_or_else(|| bad("rx_ring", 0))?;
     // A mapping of huge pages can only be undone in whole ones.
-    if sizes.bytes().is_multiple_of(HUGE_PAGE) {
-        match Umem::new(config, count, true) {
-            Ok(made) => return Ok(made),
-            Err(err) => {
-                let why = os_error(&err).map(io::Error::from_raw_os_error);
-                tracing::info!(
-                    interface,
-                    queue,
-                    ?why,
-                    "no huge pages for the frames, using 4 KiB pages; reserve some with `sysctl -w vm.nr_hugepages=64`"
-                );
-            }
-        }
+    if sizes.bytes().is_multiple_of(HUGE_PAGE)
+        && let Ok((umem, frames)) = Umem::new(config, count, true)
+    {
+        return Ok((umem, frames, Pages::Huge));
     }
-    Umem::new(config, count, false).map_err(|err| match os_error(&err) {
+    let made = Umem::new(config, count, false).map_err(|err| match os_error(&err) {
         Some(libc::EPERM | libc::EACCES) => PortError::NoXdpPermission {
             interface: interface.to_owned(),
         },
         _ => no_memory(&err),
-    })
+    });
+    made.map(|(umem, frames)| (umem, frames, Pages::Small))
 }
 
 /// Why no way of binding worked.

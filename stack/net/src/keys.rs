@@ -16,6 +16,20 @@ pub(crate) struct Keys {
     port: SipHasher13,
     /// State of the generator for what need not be repeatable per tuple.
     random: u64,
+    /// Ports handed out so far, by hash of the destination (Linux `table_perturb`); empty before the first.
+    port_counters: Box<[u32]>,
+}
+
+/// Number of port counters (Linux `INET_TABLE_PERTURB_SIZE`).
+const PORT_COUNTERS: usize = 1 << 16;
+/// Ports are skipped at random, fewer than this many.
+const PORT_STEP: u32 = 8;
+
+/// Where a search for an ephemeral port starts.
+pub(crate) struct PortOffset {
+    /// To be taken modulo the number of ports.
+    pub start: u32,
+    counter: usize,
 }
 
 impl Keys {
@@ -44,6 +58,7 @@ impl Keys {
             ts_offset: derive(3),
             port: derive(4),
             random: random.finish() | 1,
+            port_counters: Box::default(),
         }
     }
 
@@ -75,9 +90,27 @@ impl Keys {
         ) as u32
     }
 
-    /// Where the search for an ephemeral port starts for this destination (RFC 6056 algorithm 4).
-    pub(crate) fn port_offset(&self, t: &Tuple) -> u64 {
-        Self::tuple(&self.port, &Tuple { lport: 0, ..*t })
+    /// Where the search for an ephemeral port starts for this destination (RFC 6056 algorithm 4): an offset and a
+    /// counter, both found by a keyed hash. The counters come into being with the first search.
+    pub(crate) fn port_offset(&mut self, t: &Tuple) -> PortOffset {
+        let hash = Self::tuple(&self.port, &Tuple { lport: 0, ..*t });
+        if self.port_counters.is_empty() {
+            self.port_counters = vec![0; PORT_COUNTERS].into_boxed_slice();
+        }
+        let counter = hash as usize % PORT_COUNTERS;
+        PortOffset {
+            start: ((hash >> 32) as u32).wrapping_add(self.port_counters[counter]),
+            counter,
+        }
+    }
+
+    /// The search ended after `steps` ports: the next one for this destination starts behind, by a random distance
+    /// that keeps the next port from being guessed.
+    pub(crate) fn port_chosen(&mut self, offset: &PortOffset, steps: u32) {
+        let random = (self.random() >> 32) as u32 % PORT_STEP;
+        if let Some(counter) = self.port_counters.get_mut(offset.counter) {
+            *counter = counter.wrapping_add(steps + 1 + random);
+        }
     }
 
     /// The next number of the stack's own generator (xorshift64*); not for secrets.

@@ -180,6 +180,9 @@ impl Stack {
 
     /// Carries out what the neighbour table wants done.
     pub(crate) fn flush_neigh(&mut self) {
+        if !self.ctx.neigh.has_effects() {
+            return;
+        }
         let mut effects = Vec::new();
         self.ctx.neigh.take_effects(&mut effects);
         for effect in effects {

@@ -19,14 +19,23 @@ const SLOT_MASK: u64 = SLOTS as u64 - 1;
 const HORIZON: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - 1;
 const TICK: Duration = Duration::from_millis(1);
 const NONE: u32 = u32::MAX;
+/// The list of a node that came up and was not handed out yet.
+const DUE: u16 = u16::MAX;
 
 /// A socket's place in the wheel; a field of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerEntry(u32);
+pub(crate) struct TimerEntry {
+    node: u32,
+    /// Low bits of the tick at which it comes up, so that the common case does not touch the node.
+    tick: u32,
+}
 
 impl Default for TimerEntry {
     fn default() -> Self {
-        Self(NONE)
+        Self {
+            node: NONE,
+            tick: 0,
+        }
     }
 }
 
@@ -76,32 +85,40 @@ impl Wheel {
     }
 
     /// Sees to it that `key` comes up at `deadline` or earlier.
+    #[inline]
     pub(crate) fn arm(&mut self, entry: &mut TimerEntry, key: SockId, deadline: Instant) {
         let tick = tick_at_or_after(deadline).clamp(self.now + 1, self.now + HORIZON);
-        if entry.0 != NONE {
-            let node = &self.nodes[entry.0 as usize];
-            if node.tick <= tick {
-                return;
-            }
-            self.unlink(entry.0);
-            self.nodes[entry.0 as usize].tick = tick;
-        } else {
-            entry.0 = self.allocate(key, tick);
+        // The horizon is far less than half of the circle of 2^32 ticks.
+        if entry.node != NONE && (tick as u32).wrapping_sub(entry.tick) as i32 >= 0 {
+            return;
         }
-        self.link(entry.0);
+        self.file(entry, key, tick);
+    }
+
+    fn file(&mut self, entry: &mut TimerEntry, key: SockId, tick: u64) {
+        if entry.node == NONE {
+            entry.node = self.allocate(key, tick);
+        } else if self.nodes[entry.node as usize].list == DUE {
+            return;
+        } else {
+            self.unlink(entry.node);
+            self.nodes[entry.node as usize].tick = tick;
+        }
+        entry.tick = tick as u32;
+        self.link(entry.node);
     }
 
     /// Takes the entry out; for sockets that go away.
     pub(crate) fn cancel(&mut self, entry: &mut TimerEntry) {
-        if entry.0 == NONE {
+        if entry.node == NONE {
             return;
         }
-        if self.nodes[entry.0 as usize].list == u16::MAX {
-            self.due.retain(|n| *n != entry.0);
+        if self.nodes[entry.node as usize].list == DUE {
+            self.due.retain(|n| *n != entry.node);
         } else {
-            self.unlink(entry.0);
+            self.unlink(entry.node);
         }
-        self.free.push(entry.0);
+        self.free.push(entry.node);
         *entry = TimerEntry::default();
     }
 
@@ -111,7 +128,7 @@ impl Wheel {
             tick,
             prev: NONE,
             next: NONE,
-            list: u16::MAX,
+            list: DUE,
         };
         match self.free.pop() {
             Some(index) => {
@@ -191,7 +208,7 @@ impl Wheel {
             while index != NONE {
                 let next = self.nodes[index as usize].next;
                 if self.nodes[index as usize].tick <= self.now {
-                    self.nodes[index as usize].list = u16::MAX;
+                    self.nodes[index as usize].list = DUE;
                     self.due.push(index);
                 } else {
                     self.link(index);

@@ -91,6 +91,13 @@ impl Lane {
             self.one(now, frame);
         }
         self.one(now, frame);
+        if self.dice.chance(self.faults.replay_ppm) {
+            self.counters.duplicated += 1;
+            let later = self
+                .dice
+                .duration(Duration::ZERO..=self.faults.replay_after);
+            self.one(now + later, frame);
+        }
     }
 
     fn one(&mut self, now: Instant, frame: &[u8]) {

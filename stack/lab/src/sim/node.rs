@@ -58,7 +58,7 @@ impl Node {
             kind: LinkKind::Ethernet,
             mac,
             vlan: None,
-            mtu: plan.mtu,
+            mtu: plan.nodes[number].mtu,
         };
         let setup = |error: &dyn std::fmt::Display| Violation::new(format!("set-up: {error}"));
         let iface = stack

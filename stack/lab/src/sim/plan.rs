@@ -11,8 +11,6 @@ use super::dice::{Dice, Purpose};
 pub struct Plan {
     /// The seed.
     pub seed: u64,
-    /// MTU of both interfaces, in bytes.
-    pub mtu: u16,
     /// Frames that fit in one direction of a device queue.
     pub device_frames: usize,
     /// Both ends' settings.
@@ -28,6 +26,8 @@ pub struct Plan {
 /// Settings of one stack.
 #[derive(Debug, Clone)]
 pub struct NodePlan {
+    /// MTU of its interface, in bytes.
+    pub mtu: u16,
     /// `(name, value)` for `Sysctl::set`.
     pub sysctls: Vec<(&'static str, String)>,
     /// Backlog of its listener.
@@ -56,6 +56,10 @@ pub struct Faults {
     pub reorder_ppm: u32,
     /// For how long those are held.
     pub reorder_hold: Duration,
+    /// Frames that come once more much later, per million.
+    pub replay_ppm: u32,
+    /// How much later at most.
+    pub replay_after: Duration,
     /// Delay of every frame.
     pub delay: Duration,
     /// Random part on top.
@@ -164,7 +168,6 @@ impl Plan {
             .collect();
         Self {
             seed,
-            mtu: dice.pick(&[1500, 1500, 1500, 576, 296, 9000]),
             device_frames: dice.pick(&[512, 512, 64, 17]),
             nodes: [NodePlan::draw(dice), NodePlan::draw(dice)],
             lanes: [
@@ -180,6 +183,7 @@ impl Plan {
 impl NodePlan {
     fn draw(dice: &mut Dice) -> Self {
         let mut sysctls = Vec::new();
+        let mtu = dice.pick(&[1500, 1500, 1500, 576, 296, 9000]);
         for name in [
             "net.ipv4.tcp_timestamps",
             "net.ipv4.tcp_sack",
@@ -204,6 +208,7 @@ impl NodePlan {
             ));
         }
         Self {
+            mtu,
             sysctls,
             backlog: dice.pick(&[1, 2, 16, 128]) as u32,
         }
@@ -216,7 +221,7 @@ impl Faults {
             delay: dice.duration(Duration::ZERO..=5 * MS),
             ..Self::default()
         };
-        let swarm = dice.range(0..=255);
+        let swarm = dice.range(0..=511);
         let on = |bit: u32| swarm & (1 << bit) != 0;
         // A quarter of all directions are clean but for their delay.
         if dice.chance(250_000) {
@@ -247,6 +252,10 @@ impl Faults {
         if on(6) {
             faults.rate_bps = dice.magnitude(200_000..=100_000_000);
             faults.queue = dice.magnitude(2..=200) as usize;
+        }
+        if on(8) {
+            faults.replay_ppm = dice.range(1_000..=50_000) as u32;
+            faults.replay_after = dice.duration(Duration::ZERO..=30 * SECOND);
         }
         if on(7) {
             faults.cut_at = dice.duration(Duration::ZERO..=heals_after);

@@ -31,21 +31,23 @@ struct Sender {
     offer: Option<Offer>,
     /// The furthest right edge of the window it has offered.
     right_edge: Option<SeqNum>,
+    /// That edge, when a SYN segment offered it, whose window is not scaled.
+    unscaled_edge: Option<SeqNum>,
 }
 
 /// The observer of one run.
 #[derive(Debug)]
 pub(super) struct Watch {
-    mtu: usize,
+    mtus: [usize; 2],
     senders: BTreeMap<Flow, Sender>,
     hash: std::hash::DefaultHasher,
     frames: u64,
 }
 
 impl Watch {
-    pub(super) fn new(mtu: u16) -> Self {
+    pub(super) fn new(mtus: [u16; 2]) -> Self {
         Self {
-            mtu: usize::from(mtu),
+            mtus: mtus.map(usize::from),
             senders: BTreeMap::new(),
             hash: std::hash::DefaultHasher::new(),
             frames: 0,
@@ -73,11 +75,11 @@ impl Watch {
         self.hash.write_u64(now.as_nanos());
         self.hash.write_usize(node);
         self.hash.write(frame);
-        self.check(frame)
+        self.check(node, frame)
             .map_err(|what| Violation::new(format!("node {node} sent {what}")))
     }
 
-    fn check(&mut self, frame: &[u8]) -> Result<(), String> {
+    fn check(&mut self, node: usize, frame: &[u8]) -> Result<(), String> {
         let ethernet = EthernetView::parse(frame)
             .map_err(|error| format!("a bad Ethernet header: {error:?}"))?;
         if ethernet.ethertype() != EtherType::IPV4 {
@@ -85,11 +87,11 @@ impl Watch {
         }
         let ip = Ipv4View::parse(ethernet.payload())
             .map_err(|error| format!("a bad IPv4 header: {error:?}"))?;
-        if ip.total_len() > self.mtu {
+        if ip.total_len() > self.mtus[node] {
             return Err(format!(
                 "{} bytes where the MTU is {}",
                 ip.total_len(),
-                self.mtu
+                self.mtus[node]
             ));
         }
         if !ip.checksum_ok() {
@@ -137,7 +139,7 @@ impl Watch {
                     flow,
                     Sender {
                         offer: Some(offer),
-                        right_edge: None,
+                        ..Sender::default()
                     },
                 );
                 if !flags.contains(TcpFlags::ACK) {
@@ -153,33 +155,40 @@ impl Watch {
         check_options(flags, &options, ours.offer, theirs.offer)?;
         check_length(tcp, theirs)?;
         if flags.contains(TcpFlags::ACK) {
-            let edge = right_edge(tcp, ours.offer, theirs.offer);
+            let scale = agreed_scale(ours.offer, theirs.offer);
+            let shift = if flags.contains(TcpFlags::SYN) {
+                0
+            } else {
+                scale
+            };
+            let edge = tcp.ack() + (u32::from(tcp.window()) << shift);
+            // Linux answers for a request with the SYN's window scaled down, which loses its low bits.
+            let lost = match ours.unscaled_edge {
+                unscaled if unscaled == ours.right_edge => (1 << scale) - 1,
+                _ => 0,
+            };
             if let Some(before) = ours.right_edge
-                && edge.before(before)
+                && (edge + lost).before(before)
             {
-                return Err(format!(
-                    "a right window edge {} bytes back",
-                    before.bytes_since(edge)
-                ));
+                let back = before.bytes_since(edge);
+                return Err(format!("a right window edge {back} bytes back"));
             }
-            self.senders.entry(flow).or_default().right_edge = Some(edge);
+            let sender = self.senders.entry(flow).or_default();
+            let furthest = ours.right_edge.map_or(edge, |before| before.max(edge));
+            sender.right_edge = Some(furthest);
+            if flags.contains(TcpFlags::SYN) {
+                sender.unscaled_edge = sender.right_edge;
+            }
         }
         Ok(())
     }
 }
 
-/// Where the offered window ends. It counts in the scale that both ends agreed on, except in SYN segments.
-fn right_edge(tcp: &TcpView<'_>, ours: Option<Offer>, theirs: Option<Offer>) -> SeqNum {
-    let agreed = match (ours, theirs) {
-        (Some(ours), Some(theirs)) if theirs.options.wscale.is_some() => ours.options.wscale,
-        _ => None,
-    };
-    let shift = if tcp.flags().contains(TcpFlags::SYN) {
-        0
-    } else {
-        agreed.unwrap_or(0).min(14)
-    };
-    tcp.ack() + (u32::from(tcp.window()) << shift)
+/// The scale of an end's windows, if both agreed on scaling.
+fn agreed_scale(ours: Option<Offer>, theirs: Option<Offer>) -> u8 {
+    let theirs = theirs.and_then(|offer| offer.options.wscale);
+    let ours = ours.and_then(|offer| offer.options.wscale);
+    theirs.and(ours).unwrap_or(0).min(14)
 }
 
 /// Nothing may be used that was not agreed on.

@@ -50,8 +50,10 @@ impl<'o> World<'o> {
         plan: Plan,
         observer: &'o mut dyn FnMut(Seen<'_>),
     ) -> Result<Self, Violation> {
+        let mtus = plan.nodes.each_ref().map(|node| node.mtu);
+        let largest = mtus[0].max(mtus[1]);
         let config = PairConfig {
-            max_frame: usize::from(plan.mtu) + 18,
+            max_frame: usize::from(largest) + 18,
             frames: plan.device_frames,
         };
         let (device_0, end_0) = pair(config);
@@ -65,7 +67,7 @@ impl<'o> World<'o> {
             ],
             ends: [end_0, end_1],
             lanes: [lane(0), lane(1)],
-            watch: Watch::new(plan.mtu),
+            watch: Watch::new(mtus),
             clock: VirtualClock::default(),
             callers: Callers::new(),
             observer,

@@ -95,6 +95,12 @@ impl<F: Copy + Eq> NeighTable<F> {
         }
     }
 
+    /// Something is to be done: call [`take_effects`](Self::take_effects).
+    #[inline]
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     /// Moves all pending effects to the end of `out`.
     pub fn take_effects(&mut self, out: &mut Vec<Effect<F>>) {
         out.append(&mut self.effects);

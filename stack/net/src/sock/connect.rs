@@ -33,6 +33,7 @@ impl Stack {
             TcpState::SynSent | TcpState::SynRecv => return Err(SockError::Already),
             TcpState::Listen => return Err(SockError::IsConnected),
             TcpState::Close => {}
+            _ if core::mem::take(&mut sk.cold.connecting) => return Ok(()),
             _ => return Err(SockError::IsConnected),
         }
         if let Some(error) = sk.warm.err.take() {
@@ -102,6 +103,7 @@ impl Stack {
         };
         sk.rx.tuple = tuple;
         sk.cold.port = tuple.lport;
+        sk.cold.connecting = true;
         sk.warm.hash = hash;
         sk.warm.hashed = true;
         sk.warm.dst = dst;
@@ -115,21 +117,20 @@ impl Stack {
     fn choose_port(&mut self, tuple: &mut Tuple) -> Result<Occupant, SockError> {
         let [low, high] = self.ctx.sysctl.ip_local_port_range;
         let count = high - low + 1;
-        let start = self
-            .ctx
-            .keys
-            .port_offset(tuple)
-            .wrapping_add(self.ctx.keys.random() % 8)
-            % u64::from(count);
+        let offset = self.ctx.keys.port_offset(tuple);
+        let start = offset.start % count;
         for i in 0..count {
-            let port = (low + (start as u32 + i) % count) as u16;
+            let port = (low + (start + i) % count) as u16;
             if !self.socks.bhash.is_unowned(port) {
                 continue;
             }
             tuple.lport = port;
             match self.occupant(tuple) {
                 Occupant::Somebody => {}
-                free => return Ok(free),
+                free => {
+                    self.ctx.keys.port_chosen(&offset, i);
+                    return Ok(free);
+                }
             }
         }
         Err(SockError::AddrNotAvailable)

@@ -125,7 +125,7 @@ impl Op for Connect {
             (Some(error), _) => Step::Done(Err(error)),
             (None, Err(error)) => Step::Done(Err(error)),
             (None, Ok(TcpState::Close)) => Step::Done(Err(SockError::Aborted)),
-            (None, Ok(_)) => Step::Done(Ok(())),
+            (None, Ok(_)) => Step::Done(stack.connect(now, self.sock, self.to)),
         }
     }
 

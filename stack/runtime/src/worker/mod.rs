@@ -27,7 +27,7 @@ use crate::idle::{Idle, Rest, Wait};
 use crate::service::{App, ServiceId, Services};
 
 pub use serve::Stopped;
-pub use setup::{ListenError, PinError, host_seed, pin_to_core};
+pub use setup::{Core, ListenError, PinError, host_seed};
 pub use stats::WorkerStats;
 
 /// Commands taken in one iteration.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddrV4;
 
+use core_affinity::CoreId;
 use millrace_net::{IfaceId, SockError, SockId, SockOpt};
 use millrace_pmd::{Port, Queue};
 
@@ -32,25 +33,41 @@ pub enum PinError {
     },
 }
 
-/// Pins the calling thread, which is to run a worker, to a core.
-///
-/// # Errors
-///
-/// [`PinError`].
-pub fn pin_to_core(core: usize) -> Result<(), PinError> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let Some(&id) = cores.iter().find(|id| id.id == core) else {
-        let allowed = cores
-            .iter()
-            .map(|id| id.id.to_string())
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(PinError::NoSuchCore { core, allowed });
-    };
-    if core_affinity::set_for_current(id) {
-        Ok(())
-    } else {
-        Err(PinError::Refused { core })
+/// A processor core that exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Core(CoreId);
+
+impl Core {
+    /// The core with this number.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError::NoSuchCore`].
+    pub fn find(core: usize) -> Result<Self, PinError> {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        match cores.iter().find(|id| id.id == core) {
+            Some(id) => Ok(Self(*id)),
+            None => {
+                let allowed = cores.iter().map(|id| id.id.to_string()).collect::<Vec<_>>();
+                Err(PinError::NoSuchCore {
+                    core,
+                    allowed: allowed.join(", "),
+                })
+            }
+        }
+    }
+
+    /// Pins the calling thread, which is to run a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError::Refused`].
+    pub fn pin(self) -> Result<(), PinError> {
+        if core_affinity::set_for_current(self.0) {
+            Ok(())
+        } else {
+            Err(PinError::Refused { core: self.0.id })
+        }
     }
 }
 

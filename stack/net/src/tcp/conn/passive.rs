@@ -11,7 +11,7 @@ use crate::tcp::input::Fate;
 use crate::tcp::output::{self, window};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::request::Request;
-use crate::tcp::{HEADERS, MSS_DEFAULT, isn};
+use crate::tcp::{HEADERS, MSS_DEFAULT, TIMESTAMPS_LEN, isn};
 use crate::wheel::TimerEntry;
 use core::time::Duration;
 use millrace_wire::seq::SeqNum;
@@ -80,7 +80,7 @@ impl Stack {
         let sysctl = &self.ctx.sysctl;
         let ts = options.timestamps.filter(|_| sysctl.tcp_timestamps != 0);
         // Whole segments, without the room that their timestamps take.
-        let mss = advmss - ts.map_or(0, |_| TIMESTAMPS_ALIGNED.min(advmss));
+        let mss = advmss - ts.map_or(0, |_| TIMESTAMPS_LEN.min(advmss));
         let initial = window::initial(opts.rcvbuf, mss, sysctl, opts.rcvbuf_locked);
         let wscale = options.wscale.filter(|_| sysctl.tcp_window_scaling);
         let sack_ok = options.sack_permitted && sysctl.tcp_sack;

@@ -82,7 +82,11 @@ impl Ofo {
             start: b.start,
             end: if fin == Some(b.end) { b.end + 1 } else { b.end },
         };
-        let blocks = o.dsack.take().into_iter().chain(o.recent.iter().map(with_fin));
+        let blocks = o
+            .dsack
+            .take()
+            .into_iter()
+            .chain(o.recent.iter().map(with_fin));
         let mut n = 0;
         for (slot, block) in out.iter_mut().zip(blocks) {
             *slot = block;

@@ -75,6 +75,8 @@ pub(crate) struct Cold {
     pub port: u16,
     /// The port was named by bind, not chosen by connect.
     pub port_locked: bool,
+    /// connect has not told its outcome yet (Linux `SS_CONNECTING`).
+    pub connecting: bool,
     /// Present in LISTEN.
     pub listen: Option<Box<Listen>>,
     /// The listener whose accept queue holds this socket; none once accepted.
@@ -94,6 +96,7 @@ impl Cold {
             bound: Ipv4Addr::UNSPECIFIED,
             port: 0,
             port_locked: false,
+            connecting: false,
             listen: None,
             parent: None,
             soft_err: None,

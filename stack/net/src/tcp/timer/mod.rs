@@ -53,10 +53,12 @@ pub(crate) struct Timers {
 impl Timers {
     /// The nearest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        [self.ack, self.rtx.map(|r| r.0), self.keep]
-            .into_iter()
-            .flatten()
-            .min()
+        let sooner = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, None) => a,
+            (None, b) => b,
+        };
+        sooner(sooner(self.ack, self.rtx.map(|r| r.0)), self.keep)
     }
 }
 
