@@ -72,17 +72,17 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
             ))
         })?;
     drop(signals);
-    let ending = match stopped {
-        Stopped::Drained => "millrace: stopped, all connections had ended".to_owned(),
+    let (ending, reset) = match stopped {
+        Stopped::Drained => ("all connections had ended".to_owned(), 0),
+        Stopped::Aborted { connections: 1 } => ("1 connection was reset".to_owned(), 1),
         Stopped::Aborted { connections } => {
-            format!("millrace: stopped, {connections} connections were reset")
+            (format!("{connections} connections were reset"), connections)
         }
     };
-    let reset = match stopped {
-        Stopped::Drained => 0,
-        Stopped::Aborted { connections } => connections,
-    };
-    format.announce(&ending, || json!({ "event": "stopped", "reset": reset }));
+    format.announce(
+        &format!("millrace: stopped, {ending}"),
+        || json!({ "event": "stopped", "reset": reset }),
+    );
     if args.stats_on_exit {
         format.stats(&worker, &mode);
     }

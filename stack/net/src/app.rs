@@ -56,7 +56,9 @@ impl Stack {
             return;
         }
         sk.warm.lent -= len;
-        let lend = sk.rx.features.has(Features::ATTACHED) && ring_is_empty(sk);
+        // A connection that nobody has accepted yet has no owner to lend to.
+        let owned = sk.rx.features.has(Features::ATTACHED) && sk.cold.parent.is_none();
+        let lend = owned && ring_is_empty(sk);
         let user = sk.warm.user;
         let taken = if lend {
             services.data(self, now, id, user, bytes).min(bytes.len())
@@ -68,6 +70,9 @@ impl Stack {
             return;
         };
         let ctx = &mut self.ctx;
+        // A service that closed the connection wants no more of it.
+        let gone = sk.rx.features.has(Features::ORPHAN);
+        let taken = if gone { bytes.len() } else { taken };
         if let Some(rings) = &mut sk.rings {
             let tail = rings.rcv_in.tail();
             let after = tail + taken as u64;
@@ -134,5 +139,8 @@ fn ring_is_empty(sk: &mut TcpSock) -> bool {
 
 /// Bytes that were lent and taken need no event.
 fn ready_to_read(sk: &mut TcpSock) -> bool {
-    sk.cold.listen.is_some() || !ring_is_empty(sk) || sk.rx.features.has(Features::RCV_SHUTDOWN)
+    match &sk.cold.listen {
+        Some(listen) => !listen.accept.is_empty(),
+        None => !ring_is_empty(sk) || sk.rx.features.has(Features::RCV_SHUTDOWN),
+    }
 }

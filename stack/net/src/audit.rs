@@ -2,7 +2,7 @@
 
 use crate::core::Stack;
 use crate::ids::SockKind;
-use crate::tcp::state::TcpState;
+use crate::tcp::state::{CAN_SEND, TcpState};
 
 impl Stack {
     /// Checks the invariants of all sockets and tables. The text says which one is broken.
@@ -40,6 +40,10 @@ impl Stack {
             }
             if !sk.records.is_empty() && sk.warm.timers.rtx.is_none() && !tx.queued {
                 return broken("segments are in the network and no timer runs");
+            }
+            let waits = sk.rx.state.is_in(CAN_SEND) && sk.has_unsent() && sk.records.is_empty();
+            if waits && sk.warm.timers.rtx.is_none() && !tx.queued {
+                return broken("data waits, nothing is in the network, and no timer runs");
             }
             if sk.rx.state != TcpState::Close && sk.warm.hashed {
                 let found = self.socks.ehash.lookup(sk.warm.hash, |p| p == id.place());

@@ -18,10 +18,10 @@ use crate::tcp::demux::ehash::Ehash;
 use crate::tcp::demux::lhash::Lhash;
 use crate::tcp::output;
 use crate::tcp::segment::Part;
+use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::timewait::TimeWait;
-use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::state::TcpState;
 use crate::wheel::Wheel;
 use core::net::Ipv4Addr;
@@ -244,7 +244,9 @@ impl Ctx {
         if sk.tx.queued {
             return;
         }
-        self.refresh_dst(sk);
+        if sk.warm.dst.generation != self.generation() {
+            output::sync_mss(sk, self);
+        }
         if let Some(iface) = self.ifaces.get_mut(sk.warm.dst.iface.0 as usize) {
             sk.tx.queued = true;
             iface.qdisc.flows.push_back(sk.warm.id);
@@ -418,26 +420,14 @@ impl Stack {
             return;
         };
         self.ctx.wheel.cancel(&mut sk.warm.wheel);
-        if sk.tx.queued {
-            self.ctx.neigh.forget_flow(id);
-        }
         if sk.warm.counted_orphan {
             self.ctx.orphans -= 1;
         }
         if sk.cold.port != 0 && sk.cold.port_locked {
             self.socks.bhash.release(sk.cold.port, id);
         }
-        if let Some(Rings {
-            mut rcv_in,
-            rcv_out,
-            mut snd_in,
-            snd_out,
-        }) = sk.rings.take()
-        {
-            // With the readers gone all memory goes back to the pool.
-            drop((rcv_out, snd_out));
-            let _ = rcv_in.release(&mut self.ctx.chunks);
-            let _ = snd_in.release(&mut self.ctx.chunks);
+        if let Some(rings) = sk.rings.take() {
+            rings.release(&mut self.ctx.chunks);
         }
     }
 }

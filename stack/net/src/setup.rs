@@ -160,7 +160,9 @@ impl Stack {
             metric,
             mtu,
         } = spec;
-        self.link_of(iface)?;
+        let link = self.link_of(iface)?;
+        // Less than IPv4 needs, or more than the device takes, cannot be meant.
+        let mtu = mtu.map(|m| m.clamp(MIN_MTU, link.mtu));
         let route = Route {
             dst: dest,
             kind: RouteKind::Unicast,

@@ -14,6 +14,9 @@ use crate::stats::Counter;
 use crate::tcp::input::icmp as tcp_icmp;
 use crate::tcp::output::segment::Path;
 use crate::tcp::output::{self, Turn};
+use crate::tcp::sock::TcpSock;
+use crate::tcp::state::CAN_SEND;
+use crate::tcp::timer;
 use core::net::Ipv4Addr;
 use millrace_wire::arp::{ArpPacket, PACKET_LEN};
 use millrace_wire::ethernet::EtherType;
@@ -51,10 +54,13 @@ impl Stack {
             if batch.room() == 0 {
                 return;
             }
-            match batch.next(frame.len()) {
-                Some(slot) => slot.copy_from_slice(frame),
+            if let Some(slot) = batch.next(frame.len()) {
+                slot.copy_from_slice(frame);
+            } else if batch.room() == 0 {
+                return;
+            } else {
                 // Longer than the driver's frames: it can never go.
-                None => self.ctx.drops.count(DropReason::QdiscFull),
+                self.ctx.drops.count(DropReason::QdiscFull);
             }
             iface.qdisc.frames.pop_front();
         }
@@ -70,7 +76,14 @@ impl Stack {
                 return;
             };
             match self.ctx.resolve(&link, iface, ctl.dst.next_hop) {
-                Resolution::Ready(mac) => self.ctx.emit_ctl(&link, mac, &ctl, batch),
+                Resolution::Ready(mac) => {
+                    if self.ctx.emit_ctl(&link, mac, &ctl, batch) == Turn::Full {
+                        if let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) {
+                            config.qdisc.ctl.push_front(ctl);
+                        }
+                        return;
+                    }
+                }
                 Resolution::Waiting => {
                     let packet = gso::bare_packet(
                         &ctl.tuple,
@@ -126,6 +139,7 @@ impl Stack {
                 // No route any more: timers try again (Linux: the packet is lost).
                 self.ctx.mib.inc(Counter::IpOutNoRoutes);
                 tcp_icmp::local_error(sk, &mut self.ctx, SockError::NetUnreachable);
+                retry_later(sk, &mut self.ctx);
                 self.settle_timer(id);
                 return Turn::Done;
             }
@@ -145,6 +159,7 @@ impl Stack {
             Resolution::Failed => {
                 self.ctx.drops.count(DropReason::NeighFailed);
                 tcp_icmp::local_error(sk, &mut self.ctx, SockError::HostUnreachable);
+                retry_later(sk, &mut self.ctx);
                 self.settle_timer(id);
                 return Turn::Done;
             }
@@ -153,6 +168,8 @@ impl Stack {
         match turn {
             Turn::Done => {}
             Turn::More => self.ctx.enqueue_flow(sk),
+            // The device has room and refuses: the packet is longer than its frames, and timers try again.
+            Turn::Full if batch.room() > 0 => self.ctx.drops.count(DropReason::QdiscFull),
             Turn::Full => {
                 sk.tx.queued = true;
                 if let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) {
@@ -229,8 +246,16 @@ impl Stack {
             // What was wanted is lost like a packet; timers bring it back.
             sk.tx.want = Default::default();
             tcp_icmp::local_error(sk, &mut self.ctx, SockError::HostUnreachable);
+            retry_later(sk, &mut self.ctx);
             self.settle_timer(id);
         }
+    }
+}
+
+/// Nothing went out: the probe timer tries again (Linux `tcp_check_probe_timer`).
+fn retry_later(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if sk.rx.state.is_in(CAN_SEND) && sk.records.is_empty() && sk.has_unsent() {
+        timer::arm_probe0(sk, ctx);
     }
 }
 
@@ -263,7 +288,13 @@ impl Ctx {
         }
     }
 
-    fn emit_ctl(&mut self, link: &LinkConfig, mac: MacAddr, ctl: &Ctl, batch: &mut dyn TxBatch) {
+    fn emit_ctl(
+        &mut self,
+        link: &LinkConfig,
+        mac: MacAddr,
+        ctl: &Ctl,
+        batch: &mut dyn TxBatch,
+    ) -> Turn {
         let template = Template::new(
             link,
             mac,
@@ -279,10 +310,12 @@ impl Ctx {
             mss: 1,
             last: TcpFlags::NONE,
         };
-        if gso::cut(&job, None, batch).0 > 0 {
-            self.mib.inc(Counter::TcpOutSegs);
-            self.mib.inc(Counter::IpOutRequests);
+        if gso::cut(&job, None, batch).0 == 0 {
+            return Turn::Full;
         }
+        self.mib.inc(Counter::TcpOutSegs);
+        self.mib.inc(Counter::IpOutRequests);
+        Turn::Done
     }
 
     fn park(&mut self, iface: IfaceId, next_hop: Ipv4Addr, packet: Vec<u8>) {

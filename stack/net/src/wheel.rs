@@ -10,6 +10,7 @@
 use crate::ids::SockId;
 use core::time::Duration;
 use millrace_wire::time::Instant;
+use std::collections::VecDeque;
 
 const LEVELS: usize = 4;
 const SLOT_BITS: u32 = 6;
@@ -56,7 +57,7 @@ pub(crate) struct Wheel {
     nodes: Vec<Node>,
     free: Vec<u32>,
     /// Entries that are due and not handed out yet.
-    due: Vec<u32>,
+    due: VecDeque<u32>,
 }
 
 fn tick_at_or_after(at: Instant) -> u64 {
@@ -75,7 +76,7 @@ impl Wheel {
             busy: [0; LEVELS],
             nodes: Vec::new(),
             free: Vec::new(),
-            due: Vec::new(),
+            due: VecDeque::new(),
         }
     }
 
@@ -209,7 +210,7 @@ impl Wheel {
                 let next = self.nodes[index as usize].next;
                 if self.nodes[index as usize].tick <= self.now {
                     self.nodes[index as usize].list = DUE;
-                    self.due.push(index);
+                    self.due.push_back(index);
                 } else {
                     self.link(index);
                 }
@@ -220,7 +221,7 @@ impl Wheel {
 
     /// The next socket that came up; its entry is gone: set the field to `TimerEntry::default()` and look.
     pub(crate) fn pop_due(&mut self) -> Option<SockId> {
-        let index = self.due.pop()?;
+        let index = self.due.pop_front()?;
         self.free.push(index);
         Some(self.nodes[index as usize].key)
     }

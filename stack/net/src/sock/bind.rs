@@ -115,6 +115,15 @@ impl Bhash {
         Bound::Granted
     }
 
+    /// The socket listens no more, and keeps its port.
+    pub(crate) fn unlisten(&mut self, port: u16, sock: SockId) {
+        if let Some(bucket) = self.ports.get_mut(&port) {
+            for owner in bucket.owners.iter_mut().filter(|o| o.sock == sock) {
+                owner.listening = false;
+            }
+        }
+    }
+
     /// The socket that named the port lets go of it.
     pub(crate) fn release(&mut self, port: u16, sock: SockId) {
         let Entry::Occupied(mut entry) = self.ports.entry(port) else {

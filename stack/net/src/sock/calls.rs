@@ -139,7 +139,10 @@ impl Stack {
     /// ENOTCONN unless connected (or listening, where reading ends the listening).
     pub fn shutdown(&mut self, now: Instant, s: SockId, how: Shutdown) -> Result<(), SockError> {
         self.ctx.now = now;
-        let sk = self.sock(s)?;
+        self.sock(s)?;
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
         match sk.rx.state {
             TcpState::Close => return Err(SockError::NotConnected),
             TcpState::Listen => {
@@ -147,6 +150,13 @@ impl Stack {
                     self.listen_stop(s);
                     self.settle(s);
                 }
+                return Ok(());
+            }
+            TcpState::SynSent => {
+                // Linux `inet_shutdown`: the attempt ends, whatever the direction.
+                close::done(sk, &mut self.ctx);
+                self.settle(s);
+                self.disconnect(s);
                 return Ok(());
             }
             _ => {}
@@ -258,6 +268,20 @@ impl Stack {
     /// SO_ERROR: takes the pending error.
     pub fn take_error(&mut self, s: SockId) -> Option<SockError> {
         self.sock(s).ok()?.warm.err.take()
+    }
+
+    /// Puts an error back that a call took and did not return. Only a connection's own errors are kept.
+    pub(crate) fn put_error(&mut self, s: SockId, error: SockError) {
+        let own = matches!(
+            error,
+            SockError::Reset
+                | SockError::TimedOut
+                | SockError::HostUnreachable
+                | SockError::NetUnreachable
+        );
+        if own && let Ok(sk) = self.sock(s) {
+            sk.warm.err.get_or_insert(error);
+        }
     }
 
     /// getsockname.

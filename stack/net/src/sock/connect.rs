@@ -8,6 +8,8 @@ use crate::stats::Counter;
 use crate::tcp::conn::active;
 use crate::tcp::demux::Tuple;
 use crate::tcp::output;
+use crate::tcp::sock::hot::{Features, RxHot, TxHot};
+use crate::tcp::sock::warm::Warm;
 use crate::tcp::state::{StateSet, TcpState};
 use core::net::SocketAddrV4;
 use millrace_wire::time::Instant;
@@ -36,15 +38,49 @@ impl Stack {
             _ if core::mem::take(&mut sk.cold.connecting) => return Ok(()),
             _ => return Err(SockError::IsConnected),
         }
-        if let Some(error) = sk.warm.err.take() {
-            return Err(error);
-        }
         if sk.rings.is_some() {
-            // A connection was here, and ended.
-            return Err(SockError::Aborted);
+            if !core::mem::take(&mut sk.cold.connecting) {
+                // It was connected once (Linux `SS_CONNECTED`).
+                return Err(SockError::IsConnected);
+            }
+            let error = sk.warm.err.take().unwrap_or(SockError::Aborted);
+            self.disconnect(s);
+            return Err(error);
         }
         self.start_connect(s, to)?;
         Err(SockError::InProgress)
+    }
+
+    /// As after socket(), with options and bind kept (Linux `tcp_disconnect`). For a socket in CLOSE.
+    pub(crate) fn disconnect(&mut self, s: SockId) {
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return;
+        };
+        self.ctx.wheel.cancel(&mut sk.warm.wheel);
+        if let Some(rings) = sk.rings.take() {
+            rings.release(&mut self.ctx.chunks);
+        }
+        sk.records.clear();
+        let mut rx = RxHot::default();
+        if sk.rx.features.has(Features::ATTACHED) {
+            rx.features.set(Features::ATTACHED);
+        }
+        rx.tuple.local = sk.cold.bound;
+        rx.tuple.lport = sk.cold.port;
+        sk.rx = rx;
+        // It may still stand in a qdisc, or in the event queue.
+        sk.tx = TxHot {
+            queued: sk.tx.queued,
+            ..TxHot::default()
+        };
+        sk.warm = Warm {
+            user: sk.warm.user,
+            event_queued: sk.warm.event_queued,
+            ..Warm::new(s)
+        };
+        sk.cold.soft_err = None;
+        sk.cold.last_oow_ack = None;
+        sk.cold.connecting = false;
     }
 
     fn start_connect(&mut self, s: SockId, to: SocketAddrV4) -> Result<(), SockError> {

@@ -8,8 +8,11 @@ use crate::tcp::input::acking;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::state::{CAN_QUEUE, StateSet, TcpState};
+use core::time::Duration;
 use millrace_wire::time::Instant;
 
+/// How long a sender waits that found the stack's ring memory used up.
+const MEMORY_WAIT: Duration = Duration::from_millis(50);
 /// What autotuning multiplies a window's worth of data by (Linux `tcp_sndbuf_expand`).
 const SNDBUF_FACTOR: u32 = 2;
 
@@ -46,7 +49,13 @@ impl Stack {
                 SockError::BrokenPipe
             });
         }
-        let taken = queue(sk, ctx, data)?;
+        let taken = match queue(sk, ctx, data) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.settle(s);
+                return Err(error);
+            }
+        };
         if flags.contains(MsgFlags::MORE) {
             sk.tx.nonagle.set(Nonagle::MORE);
         } else {
@@ -91,12 +100,13 @@ fn queue(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockErro
     let Some(rings) = &mut sk.rings else {
         return Err(SockError::BrokenPipe);
     };
-    let taken = rings
-        .snd_in
-        .write(data, &mut ctx.chunks)
-        .map_err(|_| SockError::NoBuffers)?;
+    let Ok(taken) = rings.snd_in.write(data, &mut ctx.chunks) else {
+        // Nothing of this connection may ever free memory: look again later (Linux `sk_stream_wait_memory`).
+        sk.warm.timers.memory = Some(ctx.now + MEMORY_WAIT);
+        return Err(SockError::NoBuffers);
+    };
     sk.tx.write_seq += taken as u32;
-    sk.warm.no_space = taken < data.len();
+    sk.warm.no_space |= taken < data.len();
     if taken == 0 && !data.is_empty() {
         return Err(SockError::WouldBlock);
     }

@@ -109,7 +109,7 @@ impl Op for Connect {
         if !self.timeout.started {
             self.timeout.start(now, send_timeout(stack, self.sock));
             return match stack.connect(now, self.sock, self.to) {
-                Err(SockError::InProgress) => Step::Parked,
+                Err(SockError::InProgress | SockError::Already) => Step::Parked,
                 done => Step::Done(done),
             };
         }
@@ -121,12 +121,8 @@ impl Op for Connect {
                 Step::Parked
             };
         }
-        match (stack.take_error(self.sock), stack.state(self.sock)) {
-            (Some(error), _) => Step::Done(Err(error)),
-            (None, Err(error)) => Step::Done(Err(error)),
-            (None, Ok(TcpState::Close)) => Step::Done(Err(SockError::Aborted)),
-            (None, Ok(_)) => Step::Done(stack.connect(now, self.sock, self.to)),
-        }
+        // The outcome, once; a failed attempt leaves the socket ready for another.
+        Step::Done(stack.connect(now, self.sock, self.to))
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -239,7 +235,13 @@ impl Op for Send<'_> {
                     }
                     return Step::Parked;
                 }
-                Err(error) => return Step::Done(self.partial(error)),
+                Err(error) => {
+                    // What was done counts now; the error is for the next call (Linux keeps `sk_err`).
+                    if self.done > 0 {
+                        stack.put_error(self.sock, error);
+                    }
+                    return Step::Done(self.partial(error));
+                }
             }
         }
     }
@@ -317,7 +319,13 @@ impl Op for Recv<'_> {
                     }
                     return Step::Parked;
                 }
-                Err(error) => return Step::Done(self.partial(error)),
+                Err(error) => {
+                    // What was done counts now; the error is for the next call (Linux keeps `sk_err`).
+                    if self.done > 0 {
+                        stack.put_error(self.sock, error);
+                    }
+                    return Step::Done(self.partial(error));
+                }
             }
         }
     }

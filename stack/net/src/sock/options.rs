@@ -18,6 +18,8 @@ const MIN_SNDBUF: u32 = 2304;
 /// Largest TCP_KEEPIDLE, TCP_KEEPINTVL, seconds, and TCP_KEEPCNT.
 const MAX_KEEPALIVE: u32 = 32_767;
 const MAX_KEEPCNT: u32 = 127;
+/// Largest TCP_LINGER2, seconds (Linux `TCP_FIN_TIMEOUT_MAX`).
+const MAX_LINGER2: i32 = 120;
 /// Range of TCP_MAXSEG.
 const MIN_MSS: u16 = 88;
 const MAX_MSS: u16 = 32_767;
@@ -108,6 +110,7 @@ impl Stack {
     pub fn set_option(&mut self, now: Instant, s: SockId, opt: SockOpt) -> Result<(), SockError> {
         self.ctx.now = now;
         let (rmem_max, wmem_max) = (self.ctx.sysctl.rmem_max, self.ctx.sysctl.wmem_max);
+        self.sock(s)?;
         let sk = self.socks.tcp.get_mut(s).ok_or(SockError::BadSocket)?;
         let opts = &mut sk.cold.opts;
         match opt {
@@ -148,7 +151,7 @@ impl Stack {
             SockOpt::KeepCnt(n) => opts.keepcnt = Some(within(n, 1, MAX_KEEPCNT)?),
             SockOpt::UserTimeout(ms) => opts.user_timeout = within(ms, 0, i32::MAX as u32)?,
             SockOpt::SynCnt(n) => opts.syncnt = Some(within(n, 1, MAX_KEEPCNT)?),
-            SockOpt::Linger2(s) => opts.linger2 = Some(s.max(-1)),
+            SockOpt::Linger2(s) => opts.linger2 = Some(s.clamp(-1, MAX_LINGER2)),
             SockOpt::Tos(tos) => {
                 // The ECN bits belong to TCP (Linux `ip_sock_set_tos`).
                 opts.tos = tos & !3;
@@ -216,7 +219,7 @@ impl Stack {
     /// # Errors
     /// EBADF.
     pub fn attach(&mut self, s: SockId, user: u64) -> Result<(), SockError> {
-        let sk = self.socks.tcp.get_mut(s).ok_or(SockError::BadSocket)?;
+        let sk = self.sock(s)?;
         sk.rx.features.set(Features::ATTACHED);
         sk.warm.user = user;
         self.settle(s);

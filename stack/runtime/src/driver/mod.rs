@@ -109,6 +109,15 @@ pub enum DriverError {
     /// The driver says why.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// Taking the interface would cut the machine off, and nobody asked for that.
+    #[error(
+        "{interface} carries the default route, and taking all of its frames would cut this machine off; share it with \
+         --steer addresses and an address of its own (--addr), or insist with --steer all"
+    )]
+    DefaultRoute {
+        /// The interface.
+        interface: String,
+    },
     /// Built without the driver.
     #[error(
         "this program was built without AF_XDP; build it with the default features (`cargo build -p millrace-apps`)"
@@ -242,7 +251,11 @@ fn open_af_xdp(
         },
         ..AfXdpConfig::new(interface)
     };
-    Ok(Box::new(AfXdpPort::open(config)?))
+    match AfXdpPort::open(config) {
+        Ok(port) => Ok(Box::new(port)),
+        Err(PortError::DefaultRoute { interface }) => Err(DriverError::DefaultRoute { interface }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(not(feature = "af-xdp"))]

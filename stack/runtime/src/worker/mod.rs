@@ -14,6 +14,7 @@ mod serve;
 mod setup;
 mod stats;
 
+use core::time::Duration;
 use std::io;
 
 use millrace_net::{IfaceId, SockId, Stack};
@@ -30,6 +31,8 @@ pub use serve::Stopped;
 pub use setup::{Core, ListenError, PinError, host_seed};
 pub use stats::WorkerStats;
 
+/// How long a worker that met a full device sleeps at the most.
+const STALL_RETRY: Duration = Duration::from_micros(100);
 /// Commands taken in one iteration.
 const COMMAND_BUDGET: usize = 16;
 
@@ -220,9 +223,15 @@ impl Worker {
     /// When the next iteration has something to do even if nothing arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
         let queues = self.queues.iter().filter_map(|queue| queue.next_deadline());
+        // A full device does not say when it has room again.
+        let stalled = self
+            .roles
+            .iter()
+            .any(|role| self.stack.has_output(role.iface));
         queues
             .chain(self.stack.next_deadline())
             .chain(self.services.next_deadline())
+            .chain(stalled.then(|| self.now + STALL_RETRY))
             .min()
     }
 
@@ -323,7 +332,7 @@ impl Worker {
             // Called even with nothing to send: a driver may hold frames that the device did not take before.
             queue.tx(&mut |batch| {
                 if stack.has_output(role.iface) {
-                    worked = true;
+                    worked |= batch.room() > 0;
                     stack.tx(*now, role.iface, batch);
                 }
             });

@@ -58,11 +58,15 @@ impl Worker {
             return;
         }
         self.phase = Phase::Draining { since: self.now };
+        self.close_listeners();
+        self.services.drain(&mut self.stack, self.now);
+    }
+
+    fn close_listeners(&mut self) {
         for listener in self.listeners.drain(..) {
             // Only a stale id can fail here, and such a listener is closed already.
             let _ = self.stack.close(self.now, listener);
         }
-        self.services.drain(&mut self.stack, self.now);
     }
 
     /// Whether no connection is open and none is closing (TIME_WAIT, which only waits, aside).
@@ -72,7 +76,7 @@ impl Worker {
 
     /// Resets what is open and sends the resets.
     fn abort(&mut self) -> Stopped {
-        self.start_drain();
+        self.close_listeners();
         let connections = self.services.open();
         self.services.abort(&mut self.stack, self.now);
         for _ in 0..FAREWELL_TURNS {

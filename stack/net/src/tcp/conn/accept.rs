@@ -56,6 +56,7 @@ impl Stack {
         let port = sk.cold.port;
         let children = sk.cold.listen.take().map(|l| l.accept).unwrap_or_default();
         self.socks.lhash.remove(port, listener);
+        self.socks.bhash.unlisten(port, listener);
         let requests: Vec<_> = self
             .socks
             .requests

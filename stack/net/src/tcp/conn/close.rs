@@ -34,6 +34,7 @@ fn purge(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.ack = None;
     sk.warm.timers.rtx = None;
     sk.warm.timers.keep = None;
+    sk.warm.timers.memory = None;
     sk.tx.want = Want::default();
     sk.tx.fin_queued = false;
     sk.tx.snd_una = sk.tx.snd_nxt;

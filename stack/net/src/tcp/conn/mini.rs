@@ -152,9 +152,7 @@ impl Stack {
             self.drop_request(id);
             return Fate::Reset(DropReason::TcpAcceptQueueFull);
         }
-        if let Some(req) = self.socks.requests.get_mut(id) {
-            req.acked = true;
-        }
+        // The request stays: the next answer to a SYN-ACK finds room, perhaps.
         Fate::Dropped(DropReason::TcpAcceptQueueFull)
     }
 

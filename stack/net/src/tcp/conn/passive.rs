@@ -74,7 +74,10 @@ impl Stack {
             return Fate::Dropped(DropReason::NoRoute);
         };
         let opts = &sk.cold.opts;
-        let advmss = (dst.mtu - HEADERS).min(opts.user_mss.unwrap_or(u16::MAX));
+        let advmss = dst
+            .mtu
+            .saturating_sub(HEADERS)
+            .min(opts.user_mss.unwrap_or(u16::MAX));
         let tos = opts.tos;
         let options = seg.parse_options(payload);
         let sysctl = &self.ctx.sysctl;
@@ -107,7 +110,6 @@ impl Stack {
             wscale_ok: wscale.is_some(),
             ts_ok: ts.is_some(),
             sack_ok,
-            acked: false,
             tos,
             last_oow_ack: 0,
         };
@@ -148,7 +150,10 @@ impl Stack {
             .tcp
             .get(req.listener)
             .and_then(|sk| sk.cold.opts.user_mss);
-        let mss = (dst.mtu - HEADERS).min(user_mss.unwrap_or(u16::MAX));
+        let mss = dst
+            .mtu
+            .saturating_sub(HEADERS)
+            .min(user_mss.unwrap_or(u16::MAX));
         let wscale = req.wscale_ok.then_some(req.rcv_wscale);
         let ctl = Ctl {
             tuple: req.tuple,
@@ -182,17 +187,11 @@ impl Stack {
         req.timeouts += 1;
         req.deadline = self.ctx.now
             + (SYNACK_RTO * (1 << u32::from(req.timeouts).min(16))).min(Duration::from_secs(120));
-        // A request that waits for room in the accept queue is not reminded (its ACK came).
-        let silent = req.acked;
-        if !silent {
-            req.retransmits = req.retransmits.saturating_add(1);
-        }
+        req.retransmits = req.retransmits.saturating_add(1);
         self.ctx.wheel.arm(&mut req.wheel, id, req.deadline);
-        if !silent {
-            self.ctx.mib.inc(Counter::TcpRetransSegs);
-            self.ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
-            self.send_syn_ack(id, None);
-        }
+        self.ctx.mib.inc(Counter::TcpRetransSegs);
+        self.ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
+        self.send_syn_ack(id, None);
     }
 
     /// Forgets a handshake.

@@ -152,7 +152,7 @@ impl Stack {
             .lhash
             .lookup(seg.tuple.local, seg.tuple.lport, seg.hash);
         let Some(listener) = listener else {
-            return Fate::Dropped(DropReason::TcpTimeWait);
+            return self.time_wait_ack(tw, DropReason::TcpTimeWait);
         };
         self.ctx.mib.inc(Counter::TcpExtTWRecycled);
         self.kill_time_wait(tw);

@@ -6,6 +6,7 @@ use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::cong;
 use crate::tcp::input::{fast, validate};
+use crate::tcp::output;
 use crate::tcp::recovery::machine::{self, AckFacts, CaState};
 use crate::tcp::recovery::rack::{self, Retransmitted};
 use crate::tcp::recovery::records::Cleaned;
@@ -60,7 +61,7 @@ pub(crate) fn process(
     if seg.len == 0 {
         ctx.mib.inc(Counter::TcpExtTCPPureAcks);
     }
-    let window = update_window(sk, seg);
+    let window = update_window(sk, ctx, seg);
     let mut facts = AckFacts {
         ecr: options
             .timestamps
@@ -118,7 +119,7 @@ enum Window {
 }
 
 /// RFC 9293 §3.10.7.4: a newer segment's window counts (Linux `tcp_ack_update_window`).
-fn update_window(sk: &mut TcpSock, seg: &Segment) -> Window {
+fn update_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Window {
     let window = u32::from(seg.window)
         << if seg.has(TcpFlags::SYN) {
             0
@@ -137,7 +138,10 @@ fn update_window(sk: &mut TcpSock, seg: &Segment) -> Window {
         return Window::Same;
     }
     tx.snd_wnd = window;
-    tx.max_window = tx.max_window.max(window);
+    if window > tx.max_window {
+        tx.max_window = window;
+        output::sync_mss(sk, ctx);
+    }
     fast::check(sk);
     Window::Updated
 }
@@ -197,7 +201,7 @@ fn advance_una(
         rack::delivered(sk, ctx.now, sent, end, copy);
     }
     sample_rtt(sk, ctx, &cleaned, sacked_at, facts);
-    if sk.warm.no_space {
+    if core::mem::take(&mut sk.warm.no_space) {
         sk.note(Readiness::OUT);
     }
     ctx.confirm_neighbour(sk);

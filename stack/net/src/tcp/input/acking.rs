@@ -34,7 +34,7 @@ pub(crate) fn event_data_recv(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
         if gap <= u32::from(ATO_MIN) / 2 {
             rx.ato = rx.ato / 2 + ATO_MIN / 2;
         } else if gap < u32::from(rx.ato) {
-            rx.ato = (rx.ato / 2 + gap as u16).min(rto);
+            rx.ato = (u32::from(rx.ato) / 2 + gap).min(u32::from(rto)) as u16;
         } else if gap > u32::from(rto) {
             // The sender was idle for long: it may be in slow start again.
             increase_quickack(sk, MAX_QUICKACKS);

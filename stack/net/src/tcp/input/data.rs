@@ -87,7 +87,7 @@ fn flush_lent(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>) {
         return;
     }
     let id = sk.warm.id;
-    let mine: arrayvec::ArrayVec<_, 64> = ctx
+    let mine: Vec<_> = ctx
         .lent
         .iter()
         .filter(|l| l.sock == id)

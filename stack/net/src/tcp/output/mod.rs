@@ -15,7 +15,7 @@ use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::Options;
 use crate::tcp::sock::hot::{Features, Nonagle, Want};
 use crate::tcp::state::{CAN_SEND, TcpState};
-use crate::tcp::{HEADERS, TIMESTAMPS_LEN};
+use crate::tcp::{HEADERS, MSS_DEFAULT, TIMESTAMPS_LEN};
 use millrace_wire::frame::TxBatch;
 use segment::Path;
 
@@ -101,7 +101,7 @@ pub(crate) fn advmss(sk: &TcpSock) -> u16 {
 pub(crate) fn sync_mss(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.refresh_dst(sk);
     let path = sk.warm.dst.mtu.saturating_sub(HEADERS);
-    if sk.warm.advmss == crate::tcp::MSS_DEFAULT && path > 0 {
+    if sk.warm.advmss == MSS_DEFAULT && path > 0 {
         sk.warm.advmss = advmss(sk);
     }
     let options = if sk.rx.features.has(Features::TIMESTAMPS) {
@@ -110,10 +110,26 @@ pub(crate) fn sync_mss(sk: &mut TcpSock, ctx: &mut Ctx) {
         0
     };
     let least = ctx.sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
-    sk.tx.mss_cache = path
+    let mss = path
         .min(sk.warm.mss_clamp)
         .max(least)
         .saturating_sub(options);
+    sk.tx.mss_cache = bound_to_half_window(sk, mss, options);
+}
+
+/// A window that takes less than two segments is filled with smaller ones, or it would wait for probes (Linux
+/// `tcp_bound_to_half_wnd`).
+fn bound_to_half_window(sk: &TcpSock, mss: u16, options: u16) -> u16 {
+    let window = sk.tx.max_window;
+    let cutoff = if window > u32::from(MSS_DEFAULT) {
+        window >> 1
+    } else {
+        window
+    };
+    if cutoff == 0 || u32::from(mss) <= cutoff {
+        return mss;
+    }
+    (cutoff as u16).max(48 - options)
 }
 
 /// Takes over the options that the data path asks for.

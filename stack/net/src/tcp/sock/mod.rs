@@ -14,7 +14,7 @@ use crate::tcp::demux::Tuple;
 use crate::tcp::recovery::records::Records;
 use cold::Cold;
 use hot::{RxHot, TxHot};
-use millrace_ring::{ByteConsumer, ByteProducer, byte_ring};
+use millrace_ring::{ByteConsumer, ByteProducer, ChunkPool, byte_ring};
 use millrace_wire::seq::SeqNum;
 use warm::Warm;
 
@@ -31,6 +31,19 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
+    /// Gives all memory back to the pool: with the readers gone nothing is unread.
+    pub(crate) fn release(self, chunks: &mut ChunkPool) {
+        let Self {
+            mut rcv_in,
+            rcv_out,
+            mut snd_in,
+            snd_out,
+        } = self;
+        drop((rcv_out, snd_out));
+        let _ = rcv_in.release(chunks);
+        let _ = snd_in.release(chunks);
+    }
+
     pub(crate) fn new(rcvbuf: u32, sndbuf: u32) -> Self {
         let (rcv_in, rcv_out) = byte_ring(u64::from(rcvbuf));
         let (snd_in, snd_out) = byte_ring(u64::from(sndbuf));

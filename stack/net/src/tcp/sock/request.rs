@@ -36,8 +36,6 @@ pub(crate) struct Request {
     pub wscale_ok: bool,
     pub ts_ok: bool,
     pub sack_ok: bool,
-    /// The last ACK came while the accept queue was full.
-    pub acked: bool,
     pub tos: u8,
     /// When the last duplicate ACK went out, ms.
     pub last_oow_ack: u64,

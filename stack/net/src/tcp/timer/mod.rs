@@ -5,6 +5,7 @@ mod keepalive;
 mod retransmit;
 
 use crate::core::Ctx;
+use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::recovery::machine::{self, CaState};
 use crate::tcp::sock::TcpSock;
@@ -38,6 +39,8 @@ pub(crate) struct Timers {
     pub rtx: Option<(Instant, Rtx)>,
     /// Keepalive, or the end of FIN_WAIT2 of an orphan.
     pub keep: Option<Instant>,
+    /// The application met a shortage of ring memory.
+    pub memory: Option<Instant>,
     /// Times the RTO was doubled.
     pub backoff: u8,
     /// Window or keepalive probes without an answer.
@@ -58,7 +61,8 @@ impl Timers {
             (a, None) => a,
             (None, b) => b,
         };
-        sooner(sooner(self.ack, self.rtx.map(|r| r.0)), self.keep)
+        let transmission = sooner(self.ack, self.rtx.map(|r| r.0));
+        sooner(transmission, sooner(self.keep, self.memory))
     }
 }
 
@@ -198,6 +202,10 @@ pub(crate) fn fire(sk: &mut TcpSock, ctx: &mut Ctx) {
             Rtx::Reordering => reordering(sk, ctx),
             Rtx::WindowProbe => retransmit::window_probe(sk, ctx),
         }
+    }
+    if sk.warm.timers.memory.is_some_and(|at| at <= now) {
+        sk.warm.timers.memory = None;
+        sk.note(Readiness::OUT);
     }
     if sk.warm.timers.keep.is_some_and(|at| at <= now) {
         keepalive::fire(sk, ctx);

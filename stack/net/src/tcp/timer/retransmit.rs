@@ -146,6 +146,17 @@ pub(crate) fn arm_probe0(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::WindowProbe));
 }
 
+/// Nobody waits for an orphan's data: a peer that answers probes and never opens its window does not keep it for ever.
+/// The back-off judges, which answers do not reset.
+fn orphan_is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
+    if !sk.rx.features.has(Features::ORPHAN) {
+        return false;
+    }
+    let backoff = u32::from(sk.warm.timers.backoff);
+    let alive = sk.warm.rtt.rto() * (1 << backoff.min(20)) < rto_max(ctx);
+    !alive && backoff >= ctx.sysctl.tcp_orphan_retries
+}
+
 /// Linux `tcp_probe_timer` and `tcp_send_probe0`.
 pub(crate) fn window_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = None;
@@ -166,7 +177,7 @@ pub(crate) fn window_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
         ctx.sysctl.tcp_retries2
     };
     let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
-    let over = !limit.is_zero() && ctx.now.since(since) >= limit;
+    let over = !limit.is_zero() && ctx.now.since(since) >= limit || orphan_is_over(sk, ctx);
     if over || u32::from(sk.warm.timers.probes_out) >= max_probes {
         give_up(sk, ctx);
         return;
