@@ -213,6 +213,7 @@ impl Ctx {
         }
         if let Some(dst) = self.route(sk.rx.tuple.remote, Some(sk.rx.tuple.local)) {
             sk.warm.dst = dst;
+            output::compute_mss(sk, &self.sysctl);
         }
     }
 
@@ -244,9 +245,7 @@ impl Ctx {
         if sk.tx.queued {
             return;
         }
-        if sk.warm.dst.generation != self.generation() {
-            output::sync_mss(sk, self);
-        }
+        self.refresh_dst(sk);
         if let Some(iface) = self.ifaces.get_mut(sk.warm.dst.iface.0 as usize) {
             sk.tx.queued = true;
             iface.qdisc.flows.push_back(sk.warm.id);

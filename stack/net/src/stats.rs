@@ -96,6 +96,8 @@ mib! {
     UdpInCsumErrors
     /// Embryonic connections reset by a segment in SYN-RECEIVED
     TcpExtEmbryonicRsts
+    /// Out-of-order data dropped to make room for data in order
+    TcpExtOfoPruned
     /// Segments dropped by PAWS in an established connection
     TcpExtPAWSEstab
     /// ICMP errors that arrived for a sequence number out of the window

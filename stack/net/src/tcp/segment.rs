@@ -33,6 +33,8 @@ pub(crate) struct Segment {
     pub tos: u8,
     /// Octets of payload.
     pub len: u32,
+    /// Octets of the longest segment of a train: its first.
+    pub mss: u16,
     /// Segments on the wire.
     pub segs: u16,
 }
@@ -78,6 +80,7 @@ impl Segment {
             options,
             tos,
             len: view.payload().len() as u32,
+            mss: view.payload().len() as u16,
             segs: 1,
         }
     }

@@ -246,7 +246,8 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
 /// Linux `tcp_check_req`, without side effects but for the echoed timestamp.
 fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     let ts = ts.filter(|_| req.ts_ok);
-    let paws = ts.is_some_and(|t| req.ts_recent.wrapping_sub(t.val) as i32 > 0);
+    let paws =
+        req.ts_recent != 0 && ts.is_some_and(|t| req.ts_recent.wrapping_sub(t.val) as i32 > 0);
     let only_syn = seg.flags.intersects(TcpFlags::SYN)
         && !seg
             .flags

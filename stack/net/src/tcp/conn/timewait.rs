@@ -189,6 +189,7 @@ impl Stack {
 
 fn paws_reject(mini: &TimeWait, ts: Option<Timestamps>, seconds: u32) -> bool {
     mini.ts_ok
+        && mini.ts_recent != 0
         && seconds.wrapping_sub(mini.ts_recent_stamp) < crate::tcp::input::validate::PAWS_24DAYS
         && ts.is_some_and(|t| mini.ts_recent.wrapping_sub(t.val) as i32 > 0)
 }

@@ -14,6 +14,7 @@ use crate::tcp::recovery::scoreboard;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
+use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use core::time::Duration;
 use millrace_wire::seq::SeqNum;
@@ -55,7 +56,10 @@ pub(crate) fn process(
         return Verdict::Old;
     }
     if ack.after(sk.tx.snd_nxt) {
-        validate::challenge(sk, ctx);
+        // Linux answers in all states but this one.
+        if sk.rx.state != TcpState::Established {
+            validate::challenge(sk, ctx);
+        }
         return Verdict::Invalid(DropReason::TcpAckUnsent);
     }
     if seg.len == 0 {
@@ -69,17 +73,18 @@ pub(crate) fn process(
             .filter(|_| sk.rx.features.has(Features::TIMESTAMPS)),
         ..AckFacts::default()
     };
-    facts.duplicate = seg.len == 0
+    facts.pure_duplicate = seg.len == 0
         && ack == una
         && window == Window::Same
-        && !seg.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)
-        && !sk.records.is_empty();
+        && !seg.flags.intersects(TcpFlags::SYN | TcpFlags::FIN);
+    facts.duplicate = facts.pure_duplicate && !sk.records.is_empty();
     let sacked_at = apply_sack(sk, ctx, options, ack, &mut facts);
     if ack.after(una) {
         advance_una(sk, ctx, ack, sacked_at, &mut facts);
     } else if let Some(sent) = sacked_at {
         take_rtt(sk, ctx, ctx.now.since(sent));
     }
+    sk.cold.soft_err = None;
     timer::heard(sk, ctx);
     after_ack(sk, ctx, &facts);
     Verdict::Acceptable
@@ -162,7 +167,7 @@ fn apply_sack(
     let sacked = scoreboard::tag(sk, ctx, options.sack.as_slice(), ack);
     facts.dsack = sacked.dsack;
     facts.delivered += sacked.segments;
-    facts.duplicate &= sacked.segments > 0;
+    facts.pure_duplicate &= sacked.segments == 0;
     sacked.first_sent
 }
 

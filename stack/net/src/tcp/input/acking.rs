@@ -53,7 +53,7 @@ pub(crate) fn event_data_recv_ofo(sk: &mut TcpSock) {
 
 /// Estimates the peer's segment size (Linux `tcp_measure_rcv_mss`).
 fn measure_rcv_mss(sk: &mut TcpSock, seg: &Segment) {
-    let len = (seg.len / u32::from(seg.segs.max(1))).min(u32::from(u16::MAX)) as u16;
+    let len = seg.mss;
     if len >= sk.rx.rcv_mss {
         sk.rx.rcv_mss = len.min(sk.warm.advmss);
     } else if seg.has(TcpFlags::PSH) {

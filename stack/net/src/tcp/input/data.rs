@@ -75,6 +75,21 @@ pub(crate) fn append(
     sk.note(Readiness::IN);
 }
 
+/// Memory is short: what waits out of order goes, so that what is in order can come (Linux `tcp_prune_ofo_queue`;
+/// RFC 2018 §8 allows it).
+fn prune(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
+    if !sk.warm.ofo.is_empty() {
+        sk.warm.ofo.clear();
+        ctx.mib.inc(Counter::TcpExtOfoPruned);
+        let lent = u64::from(sk.warm.lent);
+        if let Some(rings) = &mut sk.rings {
+            let next = rings.rcv_in.tail() + lent;
+            rings.rcv_in.discard(next, &mut ctx.chunks);
+        }
+    }
+    reserve(sk, ctx, len)
+}
+
 fn ring_is_empty(sk: &mut TcpSock) -> bool {
     sk.rings
         .as_mut()
@@ -142,16 +157,16 @@ pub(crate) fn queue(
     if seg.len == 0 && !has_fin {
         return Fate::Taken;
     }
+    if seg.end_seq().at_or_before(sk.rx.rcv_nxt) {
+        return old(sk, ctx, seg);
+    }
     if !sk.rx.state.is_in(CAN_RECEIVE) {
         // After the peer's FIN there is no more data; what comes is a retransmission of it.
         sk.tx.want.set(Want::ACK);
         return Fate::Dropped(DropReason::TcpClosed);
     }
-    let (rcv_nxt, end) = (sk.rx.rcv_nxt, seg.end_seq());
+    let rcv_nxt = sk.rx.rcv_nxt;
     let window_end = rcv_nxt + sk.rx.receive_window();
-    if end.at_or_before(rcv_nxt) {
-        return old(sk, ctx, seg);
-    }
     let closed = sk.rx.features.has(Features::RCV_SHUTDOWN) && sk.rx.state != TcpState::Established;
     if closed && (seg.seq + seg.len).after(rcv_nxt) {
         // Nobody will ever read it (RFC 9293 SHLD-3).
@@ -210,7 +225,7 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
         sk.tx.want.set(Want::ACK);
         return Fate::Dropped(DropReason::TcpOutOfWindow);
     }
-    if take > 0 && reserve(sk, ctx, take) == Memory::None {
+    if take > 0 && reserve(sk, ctx, take) == Memory::None && prune(sk, ctx, take) == Memory::None {
         ctx.mib.inc(Counter::TcpExtTCPRcvQDrop);
         sk.tx.want.set(Want::ACK);
         return Fate::Dropped(DropReason::NoMemory);
@@ -232,11 +247,12 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
     if fin && sk.rx.rcv_nxt == seg.end_seq() - 1 || sk.warm.ofo.fin_at(sk.rx.rcv_nxt) {
         fin::received(sk, ctx);
     }
-    if skip > 0 {
-        sk.tx.want.set(Want::ACK);
-    }
     if sk.rx.state == TcpState::Established {
         fast::check(sk);
+    }
+    if skip > 0 && sk.rx.state != TcpState::Close {
+        // A duplicate is reported by an ACK of its own.
+        out_ack::send_record(sk, ctx);
     }
     Fate::Taken
 }
@@ -285,6 +301,7 @@ fn store(
     let rcv_nxt = sk.rx.rcv_nxt;
     let mut gaps = core::mem::take(&mut ctx.gaps);
     sk.warm.ofo.gaps(start, end, &mut gaps);
+    let overlap = overlapped(&gaps, start, end);
     let outcome = match sk.warm.ofo.len() {
         n if n >= crate::tcp::input::ofo::MAX_RANGES && !gaps.is_empty() => {
             Err(DropReason::TcpOfoLimit)
@@ -297,7 +314,12 @@ fn store(
         return Fate::Dropped(reason);
     }
     match sk.warm.ofo.add(start, end) {
-        Added::New => ctx.mib.inc(Counter::TcpExtTCPOFOQueue),
+        Added::New => {
+            ctx.mib.inc(Counter::TcpExtTCPOFOQueue);
+            if let Some((from, to)) = overlap {
+                set_dsack(sk, ctx, from, to, Counter::TcpExtTCPDSACKOfoSent);
+            }
+        }
         Added::Duplicate => {
             ctx.mib.inc(Counter::TcpExtTCPOFOMerge);
             set_dsack(sk, ctx, start, end, Counter::TcpExtTCPDSACKOfoSent);
@@ -305,6 +327,15 @@ fn store(
         Added::Full => return Fate::Dropped(DropReason::TcpOfoLimit),
     }
     Fate::Taken
+}
+
+/// The part of a segment that was there already, next to its start or else its end.
+fn overlapped(gaps: &[(SeqNum, SeqNum)], start: SeqNum, end: SeqNum) -> Option<(SeqNum, SeqNum)> {
+    let (first, last) = (gaps.first()?, gaps.last()?);
+    if first.0 != start {
+        return Some((start, first.0));
+    }
+    (last.1 != end).then_some((last.1, end))
 }
 
 fn write_gaps(

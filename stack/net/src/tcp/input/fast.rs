@@ -8,6 +8,7 @@ use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
 use crate::tcp::state::TcpState;
+use crate::tcp::timer;
 use millrace_wire::tcp::TcpFlags;
 
 /// Whether the fast path was it.
@@ -75,6 +76,10 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
     acking::event_data_recv(sk, ctx, seg);
     if seg.ack != sk.tx.snd_una {
         ack::process_fast(sk, ctx, seg);
+    } else {
+        // A bulk receiver's window updates must not look old one day.
+        sk.tx.snd_wl1 = seg.seq;
+        timer::heard(sk, ctx);
     }
     acking::ack_snd_check(sk, ctx);
     Fast::Taken

@@ -61,7 +61,13 @@ impl Ofo {
 
     /// A FIN at `seq` waits for what is missing before it.
     pub(crate) fn set_fin(&mut self, seq: SeqNum) {
-        self.0.get_or_insert_default().fin = Some(seq);
+        let o = self.0.get_or_insert_default();
+        o.fin = Some(seq);
+        let start = o.ranges.last().filter(|r| r.1 == seq).map_or(seq, |r| r.0);
+        o.remember(SackBlock {
+            start,
+            end: seq + 1,
+        });
     }
 
     /// The FIN is next.
@@ -96,6 +102,13 @@ impl Ofo {
             self.0 = None;
         }
         n
+    }
+
+    /// How many blocks the next ACK has to say.
+    pub(crate) fn blocks(&self) -> usize {
+        self.0.as_ref().map_or(0, |o| {
+            (usize::from(o.dsack.is_some()) + o.recent.len()).min(MAX_BLOCKS)
+        })
     }
 
     /// There is something for an ACK to say.
@@ -136,7 +149,7 @@ impl Ofo {
         if last - first == 1 {
             let (s, e) = o.ranges[first];
             if s.at_or_before(start) && e.at_or_after(end) {
-                o.remember(SackBlock { start: s, end: e });
+                o.remember(o.block(s, e));
                 return Added::Duplicate;
             }
         }
@@ -151,10 +164,7 @@ impl Ofo {
             );
         }
         o.ranges.splice(first..last, [merged]);
-        o.remember(SackBlock {
-            start: merged.0,
-            end: merged.1,
-        });
+        o.remember(o.block(merged.0, merged.1));
         Added::New
     }
 
@@ -185,6 +195,15 @@ impl Ofo {
 }
 
 impl Ranges {
+    /// A range as SACK reports it: a FIN right behind it counts.
+    fn block(&self, start: SeqNum, end: SeqNum) -> SackBlock {
+        let fin = u32::from(self.fin == Some(end));
+        SackBlock {
+            start,
+            end: end + fin,
+        }
+    }
+
     fn remember(&mut self, block: SackBlock) {
         self.recent
             .retain(|b| b.start.before(block.start) || b.end.after(block.end));

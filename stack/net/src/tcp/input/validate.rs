@@ -15,6 +15,9 @@ use millrace_wire::tcp::options::{TcpOptions, Timestamps};
 /// Timestamps older than this are not trusted any more, seconds (RFC 7323 §5.5).
 pub(crate) const PAWS_24DAYS: u32 = 24 * 86_400;
 
+/// How much older a timestamp may be (Linux `TCP_PAWS_WINDOW`).
+const PAWS_WINDOW: i32 = 1;
+
 /// The outcome.
 #[must_use]
 pub(crate) enum Validity {
@@ -93,7 +96,10 @@ fn out_of_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Validity {
 /// An older timestamp than one already seen (Linux `tcp_paws_discard`).
 fn paws_discard(sk: &TcpSock, ctx: &Ctx, seg: &Segment, ts: Timestamps) -> bool {
     let age = sk.rx.ts_recent.wrapping_sub(ts.val) as i32;
-    if age <= 0 || ctx.seconds().wrapping_sub(sk.rx.ts_recent_stamp) >= PAWS_24DAYS {
+    if age <= PAWS_WINDOW
+        || sk.rx.ts_recent == 0
+        || ctx.seconds().wrapping_sub(sk.rx.ts_recent_stamp) >= PAWS_24DAYS
+    {
         return false;
     }
     !is_disordered_ack(sk, seg, age)
@@ -115,7 +121,8 @@ fn replace_ts_recent(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment, ts: Timestamps)
     if !sk.rx.features.has(Features::TIMESTAMPS) || seg.seq.after(sk.rx.rcv_wup) {
         return;
     }
-    let newer = ts.val.wrapping_sub(sk.rx.ts_recent) as i32 >= 0;
+    // A peer may begin with zero and go on with its clock (Linux `tcp_paws_check`).
+    let newer = sk.rx.ts_recent == 0 || ts.val.wrapping_sub(sk.rx.ts_recent) as i32 >= 0;
     if newer || ctx.seconds().wrapping_sub(sk.rx.ts_recent_stamp) >= PAWS_24DAYS {
         sk.rx.ts_recent = ts.val;
         sk.rx.ts_recent_stamp = ctx.seconds();

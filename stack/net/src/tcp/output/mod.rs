@@ -11,6 +11,7 @@ pub(crate) mod window;
 pub(crate) mod write;
 
 use crate::core::Ctx;
+use crate::sysctl::Sysctl;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::Options;
 use crate::tcp::sock::hot::{Features, Nonagle, Want};
@@ -100,6 +101,11 @@ pub(crate) fn advmss(sk: &TcpSock) -> u16 {
 /// `tcp_current_mss`).
 pub(crate) fn sync_mss(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.refresh_dst(sk);
+    compute_mss(sk, &ctx.sysctl);
+}
+
+/// The same for the route as it is.
+pub(crate) fn compute_mss(sk: &mut TcpSock, sysctl: &Sysctl) {
     let path = sk.warm.dst.mtu.saturating_sub(HEADERS);
     if sk.warm.advmss == MSS_DEFAULT && path > 0 {
         sk.warm.advmss = advmss(sk);
@@ -109,7 +115,7 @@ pub(crate) fn sync_mss(sk: &mut TcpSock, ctx: &mut Ctx) {
     } else {
         0
     };
-    let least = ctx.sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
+    let least = sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
     let mss = path
         .min(sk.warm.mss_clamp)
         .max(least)

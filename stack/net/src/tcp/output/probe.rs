@@ -18,6 +18,11 @@ pub(crate) fn tail_loss(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
 ) -> Turn {
+    if sk.records.is_empty() {
+        // Acknowledged between the timer and the flow's turn.
+        sk.tx.want.clear(Want::TLP);
+        return Turn::Done;
+    }
     sk.warm.recovery.tlp_retrans = false;
     let mss = u32::from(segment::current_mss(sk));
     let unsent = if sk.has_unsent() {

@@ -26,6 +26,10 @@ pub(crate) struct Path<'a> {
     pub mac: MacAddr,
 }
 
+/// SACK blocks that fit into the options beside timestamps, and without.
+const SACK_BLOCKS_WITH_TIMESTAMPS: usize = 3;
+const SACK_BLOCKS: usize = 4;
+
 /// What to send.
 pub(crate) struct Job {
     pub seq: SeqNum,
@@ -87,15 +91,16 @@ pub(crate) fn transmit(
 
 /// Payload per packet that `transmit` uses now: SACK blocks take from it.
 pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
-    let extra = if sk.warm.ofo.has_blocks() {
-        2 + 2 + 8 * 4
+    if !sk.warm.ofo.has_blocks() || !sk.rx.features.has(Features::SACK) {
+        return sk.tx.mss_cache;
+    }
+    let room = if sk.rx.features.has(Features::TIMESTAMPS) {
+        SACK_BLOCKS_WITH_TIMESTAMPS
     } else {
-        0
+        SACK_BLOCKS
     };
-    sk.tx
-        .mss_cache
-        .saturating_sub(extra.min(sk.tx.mss_cache / 2))
-        .max(1)
+    let blocks = sk.warm.ofo.blocks().min(room) as u16;
+    sk.tx.mss_cache.saturating_sub(4 + 8 * blocks).max(1)
 }
 
 pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {

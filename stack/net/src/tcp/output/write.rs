@@ -163,7 +163,7 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) 
     if first_in_flight {
         sk.warm.timers.rtx = None;
     }
-    if timer::schedule_loss_probe(sk, ctx) == timer::Scheduled::No {
+    if timer::schedule_loss_probe(sk, ctx, timer::Why::DataSent) == timer::Scheduled::No {
         timer::on_data_sent(sk, ctx);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct AckFacts {
     pub dsack: bool,
     /// Neither data, nor window update, nor anything new: a duplicate.
     pub duplicate: bool,
+    /// The same, whether or not something is in the network.
+    pub pure_duplicate: bool,
     pub ecr: Option<u32>,
 }
 
@@ -170,14 +172,14 @@ fn check_reneging(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
             .is_some_and(|r| r.marks.has(Marks::SACKED));
     if reneged {
         ctx.mib.inc(Counter::TcpExtTCPSACKReneging);
-        enter_loss(sk);
+        enter_loss(sk, ctx);
         sk.tx.want.set(Want::RTX_HEAD);
     }
     reneged
 }
 
-/// A time-out: everything not reported by SACK is lost, the window is one segment.
-pub(crate) fn enter_loss(sk: &mut TcpSock) {
+/// A time-out: what was not reported by SACK is lost, but for what was sent just now; the window starts again.
+pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
     let reneged = sk
         .records
         .front()
@@ -185,12 +187,24 @@ pub(crate) fn enter_loss(sk: &mut TcpSock) {
     if reneged || !sk.rx.features.has(Features::SACK) {
         sk.records.clear_sacked();
     }
+    let recent = rack::patience(sk, ctx.sysctl.tcp_reordering);
     for index in 0..sk.records.len() as usize {
-        sk.records.mark_lost(index);
+        let fresh = sk
+            .records
+            .get(index)
+            .is_some_and(|r| ctx.now.since(r.sent_at) < recent);
+        if index == 0 || reneged || !fresh {
+            sk.records.mark_lost(index);
+        }
     }
-    let recovery = &mut sk.warm.recovery;
-    // A second time-out of one episode does not halve the threshold again.
-    if recovery.state != CaState::Loss || sk.tx.snd_una.at_or_after(recovery.high_seq) {
+    let recovery = &sk.warm.recovery;
+    // One loss episode reduces the threshold once.
+    let reduce = match recovery.state {
+        CaState::Open | CaState::Disorder => true,
+        CaState::Recovery => sk.tx.snd_una.at_or_after(recovery.high_seq),
+        CaState::Loss => sk.tx.snd_una.at_or_after(recovery.high_seq) || recovery.retransmits == 0,
+    };
+    if reduce {
         sk.tx.snd_ssthresh = cong::ssthresh(sk);
     }
     let recovery = &mut sk.warm.recovery;
@@ -199,7 +213,7 @@ pub(crate) fn enter_loss(sk: &mut TcpSock) {
     recovery.rtx_hint = 0;
     recovery.tlp_high_seq = None;
     recovery.sack_cache = Default::default();
-    sk.tx.snd_cwnd = 1;
+    sk.tx.snd_cwnd = sk.in_flight() + 1;
     sk.tx.snd_cwnd_cnt = 0;
 }
 
@@ -211,11 +225,19 @@ fn process_tlp_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
     if sk.tx.snd_una.before(high) {
         return;
     }
-    let repaired = sk.warm.recovery.tlp_retrans && !facts.dsack;
-    sk.warm.recovery.tlp_high_seq = None;
-    if repaired && !sk.warm.recovery.in_recovery() {
-        ctx.mib.inc(Counter::TcpExtTCPLossProbeRecovery);
-        sk.tx.snd_ssthresh = cong::ssthresh(sk);
-        sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+    if !sk.warm.recovery.tlp_retrans || facts.dsack {
+        // Nothing was lost: new data was acknowledged, or the probe is reported as a duplicate.
+        sk.warm.recovery.tlp_high_seq = None;
+    } else if sk.tx.snd_una.after(high) {
+        // Data after the probe is acknowledged, and no duplicate was reported: the probe repaired a loss.
+        sk.warm.recovery.tlp_high_seq = None;
+        if !sk.warm.recovery.in_recovery() {
+            ctx.mib.inc(Counter::TcpExtTCPLossProbeRecovery);
+            sk.tx.snd_ssthresh = cong::ssthresh(sk);
+            sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+        }
+    } else if facts.pure_duplicate {
+        // The original and the probe both arrived.
+        sk.warm.recovery.tlp_high_seq = None;
     }
 }

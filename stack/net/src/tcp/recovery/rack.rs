@@ -68,6 +68,11 @@ fn reo_wnd(sk: &TcpSock, reordering: u32) -> Duration {
     (sk.warm.rtt.min() / 4).min(sk.warm.rtt.srtt())
 }
 
+/// How long after its transmission a segment may be believed lost.
+pub(crate) fn patience(sk: &TcpSock, reordering: u32) -> Duration {
+    sk.warm.recovery.rack.rtt + reo_wnd(sk, reordering)
+}
+
 /// Marks what is lost. Returns how many records that is, and in what time more may follow.
 pub(crate) fn detect_loss(
     sk: &mut TcpSock,
@@ -79,7 +84,7 @@ pub(crate) fn detect_loss(
         return (0, None);
     }
     sk.warm.recovery.rack.advanced = false;
-    let wait = rack.rtt + reo_wnd(sk, reordering);
+    let wait = patience(sk, reordering);
     let mut lost = 0;
     let mut soonest: Option<Duration> = None;
     for index in 0..sk.records.len() as usize {

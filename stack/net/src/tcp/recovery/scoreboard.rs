@@ -31,16 +31,22 @@ pub(crate) fn tag(sk: &mut TcpSock, ctx: &mut Ctx, blocks: &[SackBlock], ack: Se
     if out.dsack {
         ctx.mib.inc(Counter::TcpExtTCPDSACKRecv);
     }
+    if sk.records.sacked() == 0 {
+        sk.warm.recovery.highest_sacked = sk.tx.snd_una;
+    }
+    // In order of sequence, so that a newer block in front of an older one is not taken for reordering.
+    let mut order = [0usize, 1, 2, 3];
+    order.sort_by_key(|i| {
+        blocks
+            .get(*i)
+            .map_or(u32::MAX, |b| b.start.bytes_since(sk.tx.snd_una))
+    });
     let skip = usize::from(out.dsack);
-    for (i, block) in blocks.iter().enumerate().skip(skip) {
-        if valid(sk, block)
-            && sk
-                .warm
-                .recovery
-                .sack_cache
-                .get(i)
-                .is_none_or(|seen| seen != block)
-        {
+    for i in order {
+        let Some(block) = blocks.get(i).filter(|_| i >= skip) else {
+            continue;
+        };
+        if valid(sk, block) && sk.warm.recovery.sack_cache.get(i) != Some(block) {
             tag_block(sk, ctx.now, block, &mut out);
         }
     }
@@ -117,9 +123,14 @@ pub(crate) fn infer_from_duplicate(sk: &mut TcpSock) {
 
 /// Loss without SACK: the first record, once enough duplicates were counted (Linux `tcp_newreno_mark_lost`).
 pub(crate) fn newreno_mark_lost(sk: &mut TcpSock, una_advanced: bool, reordering: u32) -> u32 {
+    if sk.records.front().is_some_and(|r| r.marks.has(Marks::LOST)) {
+        // Its retransmission is on the way, or about to be.
+        return 0;
+    }
     let recovery = &sk.warm.recovery;
     let enough = sk.records.sacked() >= reordering;
     if !recovery.in_recovery() && enough || recovery.in_recovery() && una_advanced {
+        sk.warm.recovery.rtx_hint = 0;
         return u32::from(sk.records.mark_lost(0));
     }
     0

@@ -12,6 +12,7 @@ use crate::ids::SockId;
 use crate::sock::readiness::Readiness;
 use crate::tcp::demux::Tuple;
 use crate::tcp::recovery::records::Records;
+use crate::tcp::state::{StateSet, TcpState};
 use cold::Cold;
 use hot::{RxHot, TxHot};
 use millrace_ring::{ByteConsumer, ByteProducer, ChunkPool, byte_ring};
@@ -111,8 +112,10 @@ impl TcpSock {
     /// The sequence number of the byte at the head of the send ring.
     #[inline]
     pub(crate) fn ring_seq(&self) -> SeqNum {
-        // Before the SYN is acknowledged the first byte comes after it.
-        if self.tx.snd_una == self.warm.iss {
+        // Before the SYN is acknowledged the first byte comes after it. (The number alone does not tell: after 4 GiB
+        // it comes round again.)
+        let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
+        if self.tx.snd_una == self.warm.iss && self.rx.state.is_in(opening) {
             self.warm.iss + 1
         } else {
             self.tx.snd_una

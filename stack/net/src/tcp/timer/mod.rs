@@ -85,7 +85,7 @@ pub(crate) fn set_xmit_timer(sk: &mut TcpSock, ctx: &mut Ctx) {
     {
         return;
     }
-    if schedule_loss_probe(sk, ctx) == Scheduled::No {
+    if schedule_loss_probe(sk, ctx, Why::Acked) == Scheduled::No {
         rearm_rto(sk, ctx);
     }
 }
@@ -97,8 +97,17 @@ pub(crate) enum Scheduled {
     No,
 }
 
+/// What the loss probe is scheduled for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// An ACK moved things on.
+    Acked,
+    /// New data went out.
+    DataSent,
+}
+
 /// RFC 8985 §7.2 (Linux `tcp_schedule_loss_probe`).
-pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx) -> Scheduled {
+pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx, why: Why) -> Scheduled {
     let possible = ctx.sysctl.tcp_early_retrans >= 3
         && !sk.records.is_empty()
         && sk.rx.features.has(Features::SACK)
@@ -118,7 +127,14 @@ pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx) -> Scheduled 
     } else {
         crate::tcp::rtt::INITIAL_RTO
     };
-    timeout = timeout.min(sk.warm.rtt.rto());
+    // New data does not put off what the oldest segment waits for.
+    let cap = match (why, sk.records.front()) {
+        (Why::DataSent, Some(head)) => (head.sent_at + sk.warm.rtt.rto()).since(ctx.now),
+        _ => sk.warm.rtt.rto(),
+    };
+    if !cap.is_zero() {
+        timeout = timeout.min(cap);
+    }
     sk.warm.timers.rtx = Some((ctx.now + timeout, Rtx::LossProbe));
     Scheduled::Yes
 }
@@ -168,9 +184,10 @@ pub(crate) fn ack_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     if !sk.records.is_empty() || !sk.has_unsent() {
         return;
     }
-    let first = u32::from(sk.tx.mss_cache).min(sk.tx.write_seq.bytes_since(sk.tx.snd_nxt));
+    let first = u32::from(sk.tx.mss_cache).min(sk.end_of_queue().bytes_since(sk.tx.snd_nxt));
     if (sk.tx.snd_nxt + first).at_or_before(sk.tx.wnd_end()) {
         sk.warm.timers.backoff = 0;
+        sk.warm.timers.probes_since = None;
         if matches!(sk.warm.timers.rtx, Some((_, Rtx::WindowProbe))) {
             sk.warm.timers.rtx = None;
         }
@@ -183,7 +200,6 @@ pub(crate) fn ack_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
 #[inline]
 pub(crate) fn heard(sk: &mut TcpSock, ctx: &Ctx) {
     sk.warm.timers.probes_out = 0;
-    sk.warm.timers.probes_since = None;
     sk.warm.timers.rcv_tstamp = ctx.now.as_millis();
 }
 

@@ -31,19 +31,24 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     if sk.records.is_empty() {
         return;
     }
+    if is_window_closed(sk) {
+        closed_window(sk, ctx);
+        return;
+    }
     if is_over(sk, ctx) {
         give_up(sk, ctx);
         return;
     }
     ctx.mib.inc(Counter::TcpExtTCPTimeouts);
-    machine::enter_loss(sk);
+    machine::enter_loss(sk, ctx);
     let recovery = &mut sk.warm.recovery;
     recovery.retransmits = recovery.retransmits.saturating_add(1);
     recovery.retrans_stamp.get_or_insert(ctx.now);
     if is_opening(sk) {
         sk.warm.syn_timeouts = sk.warm.syn_timeouts.saturating_add(1);
     }
-    let linear = is_opening(sk) && u32::from(sk.warm.recovery.retransmits) <= SYN_LINEAR_TIMEOUTS;
+    let linear = sk.rx.state == TcpState::SynSent
+        && u32::from(sk.warm.recovery.retransmits) <= SYN_LINEAR_TIMEOUTS;
     if !linear {
         sk.warm.timers.backoff = sk.warm.timers.backoff.saturating_add(1);
         sk.warm.rtt.back_off(rto_max(ctx));
@@ -57,13 +62,39 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = Some((ctx.now + rto, Rtx::Timeout));
 }
 
+/// The peer shrank its window to nothing over data in the network: retransmissions are window probes.
+fn is_window_closed(sk: &TcpSock) -> bool {
+    sk.tx.snd_wnd == 0 && !sk.rx.features.has(Features::ORPHAN) && !is_opening(sk)
+}
+
+/// As long as such a peer answers it is alive (RFC 9293 MUST-37); a silent one is given up.
+fn closed_window(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let silent = ctx
+        .now
+        .as_millis()
+        .saturating_sub(sk.warm.timers.rcv_tstamp);
+    if silent > u64::from(ctx.sysctl.tcp_rto_max_ms) || user_timeout_passed(sk, ctx) {
+        give_up(sk, ctx);
+        return;
+    }
+    machine::enter_loss(sk, ctx);
+    sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
+    sk.warm.rtt.back_off(rto_max(ctx));
+    sk.tx.want.set(Want::RTX_HEAD);
+    sk.warm.timers.rtx = Some((ctx.now + sk.warm.rtt.rto(), Rtx::Timeout));
+}
+
 /// R2: too many time-outs (Linux `tcp_write_timeout`).
 fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
     let count = u32::from(sk.warm.recovery.retransmits);
     let opts = &sk.cold.opts;
     if is_opening(sk) {
         let retries = opts.syncnt.unwrap_or(ctx.sysctl.tcp_syn_retries);
-        let linear = SYN_LINEAR_TIMEOUTS.min(retries);
+        let linear = if sk.rx.state == TcpState::SynSent {
+            SYN_LINEAR_TIMEOUTS
+        } else {
+            0
+        };
         return count >= retries + linear || user_timeout_passed(sk, ctx);
     }
     if opts.user_timeout > 0 {
