@@ -167,6 +167,9 @@ pub(crate) struct Ctx {
     pub orphans: u32,
     /// Identification of packets that may be fragmented.
     pub ip_id: u16,
+    /// Header prediction is off: the property test that compares the two paths.
+    #[cfg(test)]
+    pub slow_only: bool,
 }
 
 impl Ctx {
@@ -296,6 +299,8 @@ impl Stack {
             lent: Vec::with_capacity(64),
             gaps: Vec::new(),
             orphans: 0,
+            #[cfg(test)]
+            slow_only: false,
             sysctl,
         };
         Self { socks, ctx, limits }

@@ -216,6 +216,10 @@ impl Stack {
         let Some(sk) = place.and_then(|p| socks.tcp.at_mut(p.index())) else {
             return fast::Fast::Declined;
         };
+        #[cfg(test)]
+        if self.ctx.slow_only {
+            return fast::Fast::Declined;
+        }
         let id = sk.id();
         let outcome = fast::try_fast(sk, &mut self.ctx, seg, payload);
         if outcome == fast::Fast::Taken {

@@ -19,11 +19,19 @@ const MAX_QUICKACKS: u8 = 16;
 /// Data of at least this length lets the window grow (Linux).
 const GROW_LEN: u32 = 128;
 
-/// In-order data came: adapt the delayed-ACK interval to its rhythm.
+/// In-order data came: adapt the delayed-ACK interval to its rhythm. A train counts as its segments would.
 pub(crate) fn event_data_recv(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
+    let whole = u32::from(seg.segs.saturating_sub(1));
+    for _ in 0..whole {
+        one_segment(sk, ctx, seg.mss, TcpFlags::NONE);
+    }
+    let last = seg.len.saturating_sub(whole * u32::from(seg.mss));
+    one_segment(sk, ctx, last.min(u32::from(u16::MAX)) as u16, seg.flags);
+}
+
+fn one_segment(sk: &mut TcpSock, ctx: &Ctx, len: u16, flags: TcpFlags) {
     let now = ctx.now.as_millis() as u32;
-    measure_rcv_mss(sk, seg);
-    let rto = sk.warm.rtt.rto().as_millis().min(u128::from(u16::MAX)) as u16;
+    measure_rcv_mss(sk, len, flags);
     let rx = &mut sk.rx;
     rx.ack.set(AckState::SCHED);
     if rx.ato == 0 {
@@ -33,16 +41,24 @@ pub(crate) fn event_data_recv(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
         let gap = now.wrapping_sub(rx.lrcvtime);
         if gap <= u32::from(ATO_MIN) / 2 {
             rx.ato = rx.ato / 2 + ATO_MIN / 2;
-        } else if gap < u32::from(rx.ato) {
-            rx.ato = (u32::from(rx.ato) / 2 + gap).min(u32::from(rto)) as u16;
-        } else if gap > u32::from(rto) {
-            // The sender was idle for long: it may be in slow start again.
-            increase_quickack(sk, MAX_QUICKACKS);
+        } else {
+            adapt_to_gap(sk, gap);
         }
     }
     sk.rx.lrcvtime = now;
-    if seg.len >= GROW_LEN {
-        mem::grow_window(sk, seg.len);
+    if u32::from(len) >= GROW_LEN {
+        mem::grow_window(sk, u32::from(len));
+    }
+}
+
+fn adapt_to_gap(sk: &mut TcpSock, gap: u32) {
+    let rto = sk.warm.rtt.rto().as_millis().min(u128::from(u16::MAX)) as u32;
+    let ato = u32::from(sk.rx.ato);
+    if gap < ato {
+        sk.rx.ato = (ato / 2 + gap).min(rto) as u16;
+    } else if gap > rto {
+        // The sender was idle for long: it may be in slow start again.
+        increase_quickack(sk, MAX_QUICKACKS);
     }
 }
 
@@ -52,11 +68,10 @@ pub(crate) fn event_data_recv_ofo(sk: &mut TcpSock) {
 }
 
 /// Estimates the peer's segment size (Linux `tcp_measure_rcv_mss`).
-fn measure_rcv_mss(sk: &mut TcpSock, seg: &Segment) {
-    let len = seg.mss;
+fn measure_rcv_mss(sk: &mut TcpSock, len: u16, flags: TcpFlags) {
     if len >= sk.rx.rcv_mss {
         sk.rx.rcv_mss = len.min(sk.warm.advmss);
-    } else if seg.has(TcpFlags::PSH) {
+    } else if flags.contains(TcpFlags::PSH) {
         if sk.rx.ack.has(AckState::PUSHED) {
             sk.rx.ack.set(AckState::PUSHED2);
         }

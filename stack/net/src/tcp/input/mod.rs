@@ -13,6 +13,9 @@ pub(crate) mod other_states;
 pub(crate) mod reset;
 pub(crate) mod validate;
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::Ctx;
 use crate::drop::DropReason;
 use crate::tcp::segment::{Payload, Segment};
