@@ -20,6 +20,8 @@ mod run;
 mod settings;
 mod sockopt;
 mod symbols;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use compare::Checks;

@@ -363,3 +363,41 @@ fn arp_frame(packet: &ArpPacket) -> Vec<u8> {
     debug_assert_eq!(frame.len(), HEADER_LEN + body.len());
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_net::TcpState;
+
+    #[test]
+    fn the_handshake_succeeds_whatever_the_options() {
+        for kind in [LinkKind::Ip, LinkKind::Ethernet] {
+            for (who, options) in [(0, 4), (1, 6), (2, 0)] {
+                let mut player = Player::listening(kind);
+                player.establish(who, options, 7);
+                let [_, child] = player.sockets[..] else {
+                    panic!("options {options}: nothing to accept");
+                };
+                let state = player.host.stack_ref().state(child);
+                assert_eq!(state, Ok(TcpState::Established));
+            }
+        }
+    }
+
+    #[test]
+    fn templates_hit_the_window() {
+        let mut player = Player::listening(LinkKind::Ip);
+        player.establish(0, 4, 7);
+        let ack = TcpFlags::ACK.0;
+        for len in [100, 200] {
+            player.arrive(&Segment {
+                flags: ack,
+                len,
+                options: 1,
+                ..Segment::default()
+            });
+        }
+        let child = player.sockets[1];
+        assert_eq!(player.host.stack().recv_len(child), Ok(300));
+    }
+}

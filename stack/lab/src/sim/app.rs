@@ -1,18 +1,18 @@
 //! The applications at both ends of a connection: they write, read, pause and leave as planned, and check every byte.
 
+mod flow;
+mod open;
+
 use std::net::{Shutdown, SocketAddrV4};
 use std::time::Duration;
 
-use millrace_net::{MsgFlags, Readiness, SockError, SockId, SockOpt, Stack};
+use millrace_net::{Readiness, SockError, SockId, SockOpt, Stack};
 use millrace_wire::time::Instant;
 
 use super::Violation;
 use super::dice::Dice;
 use super::pattern::Pattern;
-use super::plan::{Access, EndPlan, Finish, Keepalive, Nagle};
-
-/// Pause before a failed `connect` is repeated.
-const RETRY: Duration = Duration::from_secs(1);
+use super::plan::{EndPlan, Finish};
 
 /// How an end's life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,9 @@ pub(super) struct App {
     read_gate: Gate,
     next_write: Instant,
     next_read: Instant,
+    /// When the last connect was called, and how long the handshake took.
+    connected_at: Instant,
+    handshake: Duration,
     buffer: Vec<u8>,
 }
 
@@ -155,6 +158,8 @@ impl App {
             read_gate: Gate::Open,
             next_write: now,
             next_read,
+            connected_at: now,
+            handshake: Duration::ZERO,
             buffer: Vec::new(),
         }
     }
@@ -169,6 +174,11 @@ impl App {
 
     pub(super) fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// How long its handshake took, for a client.
+    pub(super) fn handshake(&self) -> Duration {
+        self.handshake
     }
 
     /// How it ended; `None` while it goes on.
@@ -203,37 +213,6 @@ impl App {
         Violation::new(format!("{}: {}", self.name, what.into()))
     }
 
-    fn prepare(&mut self, stack: &mut Stack, now: Instant, sock: SockId) -> Result<(), Violation> {
-        let (send, receive) = self.plan.buffers;
-        let mut options: Vec<SockOpt> = Vec::new();
-        options.extend(send.map(SockOpt::SndBuf));
-        options.extend(receive.map(SockOpt::RcvBuf));
-        match self.plan.nagle {
-            Nagle::On => {}
-            Nagle::Off => options.push(SockOpt::NoDelay(true)),
-            Nagle::Corked => options.push(SockOpt::Cork(true)),
-        }
-        if self.plan.keepalive == Keepalive::Quick {
-            options.extend([
-                SockOpt::KeepAlive(true),
-                SockOpt::KeepIdle(5),
-                SockOpt::KeepIntvl(5),
-                SockOpt::KeepCnt(9),
-            ]);
-        }
-        for option in options {
-            stack
-                .set_option(now, sock, option)
-                .map_err(|e| self.violation(format!("{option:?}: {}", e.name())))?;
-        }
-        if self.plan.access == Access::InLoop {
-            stack
-                .attach(sock, self.user)
-                .map_err(|error| self.violation(format!("attach: {}", error.name())))?;
-        }
-        Ok(())
-    }
-
     /// Does what can be done now. A client that begins to connect tells its address to `opened`.
     pub(super) fn step(
         &mut self,
@@ -255,215 +234,6 @@ impl App {
                 Ok(if wrote == Step::Moved { wrote } else { read })
             }
         }
-    }
-
-    fn connect(
-        &mut self,
-        stack: &mut Stack,
-        now: Instant,
-        to: SocketAddrV4,
-        opened: &mut dyn FnMut(SocketAddrV4),
-    ) -> Result<(), Violation> {
-        let sock = stack
-            .tcp_socket()
-            .map_err(|error| self.violation(format!("socket: {}", error.name())))?;
-        self.prepare(stack, now, sock)?;
-        match stack.connect(now, sock, to) {
-            Ok(()) | Err(SockError::InProgress) => {
-                opened(
-                    stack
-                        .local_addr(sock)
-                        .map_err(|e| self.violation(format!("local_addr: {}", e.name())))?,
-                );
-                self.phase = Phase::Connecting(sock);
-                Ok(())
-            }
-            Err(error) => self.retry(stack, now, sock, error),
-        }
-    }
-
-    /// A handshake may fail while the wire does; it is tried again until it succeeds. Any other error came after the
-    /// handshake, from a peer that resets at once.
-    fn retry(
-        &mut self,
-        stack: &mut Stack,
-        now: Instant,
-        sock: SockId,
-        error: SockError,
-    ) -> Result<(), Violation> {
-        if !matches!(error, SockError::TimedOut | SockError::HostUnreachable) {
-            return self.fail(stack, now, sock, error);
-        }
-        self.close(stack, now, sock)?;
-        self.phase = Phase::Waiting(now + RETRY);
-        Ok(())
-    }
-
-    fn connecting(
-        &mut self,
-        stack: &mut Stack,
-        now: Instant,
-        sock: SockId,
-    ) -> Result<Step, Violation> {
-        let ready = stack
-            .readiness(sock)
-            .map_err(|error| self.violation(format!("readiness: {}", error.name())))?;
-        if ready.contains(Readiness::ERR) || ready.contains(Readiness::HUP) {
-            let error = stack
-                .take_error(sock)
-                .ok_or_else(|| self.violation("an error event without an error"))?;
-            return self.retry(stack, now, sock, error).map(|()| Step::Moved);
-        }
-        if !ready.contains(Readiness::OUT) {
-            return Ok(Step::Idle);
-        }
-        self.phase = Phase::Open(sock);
-        self.next_write = now;
-        self.next_read = now + self.plan.read_after;
-        Ok(Step::Moved)
-    }
-
-    fn write(&mut self, stack: &mut Stack, now: Instant, sock: SockId) -> Result<Step, Violation> {
-        let mut step = Step::Idle;
-        let until = match self.plan.finish {
-            Finish::Abort(after) | Finish::LingerZero(after) => after,
-            Finish::Polite | Finish::CloseAtOnce => self.plan.total,
-        };
-        while self.progress.written < until
-            && self.next_write <= now
-            && self.write_gate == Gate::Open
-        {
-            let len = self
-                .dice
-                .range(1..=self.plan.write_chunk)
-                .min(until - self.progress.written);
-            self.buffer.resize(len as usize, 0);
-            self.writes.fill(self.progress.written, &mut self.buffer);
-            match stack.send(now, sock, &self.buffer, MsgFlags::NONE) {
-                Ok(taken) if taken as u64 > len => {
-                    return Err(self.violation("send took more than it got"));
-                }
-                Ok(taken) => {
-                    step = Step::Moved;
-                    self.progress.written += taken as u64;
-                    self.next_write =
-                        now + self.dice.duration(Duration::ZERO..=self.plan.write_pause);
-                    self.write_gate = self.gate_after(taken as u64 == len);
-                    if taken == 0 {
-                        return Err(self.violation("send took nothing and said nothing"));
-                    }
-                }
-                Err(SockError::WouldBlock) => {
-                    self.write_gate = self.gate_after(false);
-                    break;
-                }
-                Err(error) => {
-                    self.fail(stack, now, sock, error)?;
-                    return Ok(Step::Moved);
-                }
-            }
-        }
-        Ok(step)
-    }
-
-    /// An in-loop end that got less than it wanted waits for the event; a polled one asks again.
-    fn gate_after(&self, whole: bool) -> Gate {
-        if whole || self.plan.access == Access::Polled {
-            Gate::Open
-        } else {
-            Gate::Shut
-        }
-    }
-
-    fn read(&mut self, stack: &mut Stack, now: Instant, sock: SockId) -> Result<Step, Violation> {
-        let mut step = Step::Idle;
-        while self.sock() == Some(sock)
-            && self.progress.eof == Eof::Unseen
-            && self.next_read <= now
-            && self.read_gate == Gate::Open
-        {
-            let len = self.dice.range(1..=self.plan.read_chunk) as usize;
-            self.buffer.resize(len, 0);
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let result = stack.recv(now, sock, &mut buffer, MsgFlags::NONE);
-            self.buffer = buffer;
-            match result {
-                Ok(0) => {
-                    step = Step::Moved;
-                    self.progress.eof = Eof::Seen;
-                    self.end_of_file_stays(stack, now, sock)?;
-                }
-                Ok(n) if n > len => {
-                    return Err(self.violation("recv gave more than there was room"));
-                }
-                Ok(n) => {
-                    step = Step::Moved;
-                    self.check(now, n)?;
-                }
-                Err(SockError::WouldBlock) => {
-                    self.read_gate = self.gate_after(false);
-                    break;
-                }
-                Err(error) => {
-                    self.fail(stack, now, sock, error)?;
-                    return Ok(Step::Moved);
-                }
-            }
-        }
-        Ok(step)
-    }
-
-    fn end_of_file_stays(
-        &self,
-        stack: &mut Stack,
-        now: Instant,
-        sock: SockId,
-    ) -> Result<(), Violation> {
-        match stack.recv(now, sock, &mut [0; 8], MsgFlags::NONE) {
-            Ok(0) => Ok(()),
-            other => Err(self.violation(format!("{other:?} behind the end of file"))),
-        }
-    }
-
-    /// Checks the first `n` bytes of the buffer.
-    fn check(&mut self, now: Instant, n: usize) -> Result<(), Violation> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let checked = self.check_bytes(now, &buffer[..n]);
-        self.buffer = buffer;
-        checked
-    }
-
-    fn check_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Violation> {
-        if let Some(offset) = self.reads.first_wrong(self.progress.read, bytes) {
-            let at = self.progress.read + offset as u64;
-            return Err(self.violation(format!(
-                "wrong byte {:#04x} at position {at}",
-                bytes[offset]
-            )));
-        }
-        self.progress.read += bytes.len() as u64;
-        self.next_read = now + self.dice.duration(Duration::ZERO..=self.plan.read_pause);
-        Ok(())
-    }
-
-    /// In-order bytes lent inside the receive call; how many are taken.
-    pub(super) fn lent(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Violation> {
-        if self.sock().is_none() {
-            return Err(self.violation("data for a socket that is closed"));
-        }
-        if self.progress.eof == Eof::Seen {
-            return Err(self.violation("data behind the end of file"));
-        }
-        self.read_gate = Gate::Open;
-        if self.next_read > now {
-            return Ok(0);
-        }
-        let taken = self
-            .dice
-            .range(1..=self.plan.read_chunk)
-            .min(bytes.len() as u64) as usize;
-        self.check_bytes(now, &bytes[..taken])?;
-        Ok(taken)
     }
 
     /// A readiness event of the socket.

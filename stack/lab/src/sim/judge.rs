@@ -1,11 +1,16 @@
 //! The verdict at the end of a run.
 
-use millrace_net::Census;
+use std::time::Duration;
+
+use millrace_net::{Census, SockError};
 
 use super::Violation;
-use super::app::{End, Eof};
+use super::app::{App, End, Eof};
 use super::node::Node;
-use super::plan::{Finish, Plan};
+use super::plan::{ConnectionPlan, Finish, Plan};
+
+/// How long a request lives: five SYN-ACKs more, after 1, 2, 4, 8 and 16 seconds, and 32 for the last.
+const REQUEST_LIFE: Duration = Duration::from_secs(63);
 
 /// Every connection has ended as its plan allows.
 pub(super) fn finished(plan: &Plan, nodes: &[Node; 2]) -> Result<(), Violation> {
@@ -19,12 +24,7 @@ pub(super) fn finished(plan: &Plan, nodes: &[Node; 2]) -> Result<(), Violation> 
         let client = ends(plan.client).next();
         let server = ends(1 - plan.client).next();
         let (Some(client), Some(server)) = (client, server) else {
-            // A client that resets at once may be gone before anybody could accept it.
-            let gone = matches!(
-                plan.ends[0].finish,
-                Finish::Abort(_) | Finish::LingerZero(_)
-            );
-            if gone && client.is_some_and(|client| client.end() == Some(End::Left)) {
+            if client.is_some_and(|client| may_be_unheard(plan, client)) {
                 continue;
             }
             let open = nodes.each_ref().map(Node::open_sockets);
@@ -55,6 +55,56 @@ pub(super) fn finished(plan: &Plan, nodes: &[Node; 2]) -> Result<(), Violation> 
             }
             if mine.eof == Eof::Seen && mine.read != theirs.written {
                 return Err(wrong("an end of file in front of the end"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the server may never have accepted this client: it reset its connection before anybody looked, or its
+/// handshake took so long that the first timeout, three times as long, came after the server had forgotten it.
+fn may_be_unheard(plan: &ConnectionPlan, client: &App) -> bool {
+    let resets = matches!(
+        plan.ends[0].finish,
+        Finish::Abort(_) | Finish::LingerZero(_)
+    );
+    match client.end() {
+        Some(End::Left) => resets,
+        Some(End::Failed(SockError::Reset)) => client.handshake() * 4 >= REQUEST_LIFE,
+        _ => false,
+    }
+}
+
+/// Counters that must agree with what happened.
+pub(super) fn counters(nodes: &[Node; 2], sent: u64) -> Result<(), Violation> {
+    for (number, node) in nodes.iter().enumerate() {
+        let mib = node.stack().mib();
+        let get = |name: &str| {
+            let missing = || Violation::new(format!("there is no counter {name}"));
+            mib.get(name).ok_or_else(missing)
+        };
+        let (opened, accepted) = node.handshakes();
+        let bounds = [
+            ("TcpActiveOpens", get("TcpActiveOpens")?, opened, u64::MAX),
+            (
+                "TcpPassiveOpens",
+                get("TcpPassiveOpens")?,
+                accepted,
+                u64::MAX,
+            ),
+            ("TcpInSegs", get("TcpInSegs")?, opened, get("IpInReceives")?),
+            ("TcpOutSegs", get("TcpOutSegs")?, opened, sent),
+            (
+                "TcpRetransSegs",
+                get("TcpRetransSegs")?,
+                0,
+                get("TcpOutSegs")? + get("TcpExtTCPSynRetrans")?,
+            ),
+        ];
+        for (name, value, least, most) in bounds {
+            if value < least || value > most {
+                let what = format!("node {number}: {name} is {value}, not {least} to {most}");
+                return Err(Violation::new(what));
             }
         }
     }

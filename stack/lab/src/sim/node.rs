@@ -38,7 +38,9 @@ pub(super) struct Node {
     iface: IfaceId,
     device: Pair,
     listener: Option<SockId>,
+    /// The clients first, then the servers in the order in which they were accepted.
     apps: Vec<App>,
+    clients: usize,
     /// Which connection each application belongs to.
     connections: Vec<usize>,
 }
@@ -80,6 +82,7 @@ impl Node {
             device,
             listener: Some(listener),
             apps: Vec::new(),
+            clients: 0,
             connections: Vec::new(),
         };
         for (index, connection) in plan
@@ -98,6 +101,7 @@ impl Node {
                 opens,
             ));
             node.connections.push(index);
+            node.clients += 1;
         }
         Ok(node)
     }
@@ -119,6 +123,12 @@ impl Node {
     /// The applications with the connections they belong to.
     pub(super) fn apps(&self) -> impl Iterator<Item = (usize, &App)> {
         self.connections.iter().copied().zip(&self.apps)
+    }
+
+    /// Connections that its clients have opened, and those that it has accepted.
+    pub(super) fn handshakes(&self) -> (u64, u64) {
+        let servers = self.apps.len() - self.clients;
+        (self.clients as u64, servers as u64)
     }
 
     /// What each unfinished socket's state is, for reports.

@@ -87,6 +87,7 @@ impl<'o> World<'o> {
             node.stop_listening(now)?;
         }
         self.run_until(now + AFTERLIFE)?;
+        judge::counters(&self.nodes, self.watch.frames())?;
         judge::empty(&self.nodes)
     }
 

@@ -51,10 +51,12 @@ impl Stack {
         }
         let taken = match queue(sk, ctx, data) {
             Ok(taken) => taken,
-            Err(error) => {
+            // A wish for memory has a timer. A wish for room changes nothing that the flow could act on.
+            Err(SockError::NoBuffers) => {
                 self.settle(s);
-                return Err(error);
+                return Err(SockError::NoBuffers);
             }
+            Err(error) => return Err(error),
         };
         if flags.contains(MsgFlags::MORE) {
             sk.tx.nonagle.set(Nonagle::MORE);

@@ -85,8 +85,11 @@ fn control(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxB
 /// The flow has a reason to stand in the qdisc.
 #[inline]
 pub(crate) fn has_work(sk: &TcpSock) -> bool {
+    // With nothing in the network even a closed window is the output's business: it starts the probes.
+    let open = sk.records.is_empty()
+        || sk.in_flight() < sk.tx.snd_cwnd && sk.tx.snd_nxt.before(sk.tx.wnd_end());
     !sk.tx.want.is_empty()
-        || sk.has_unsent() && sk.rx.state.is_in(CAN_SEND)
+        || open && sk.has_unsent() && sk.rx.state.is_in(CAN_SEND)
         || sk.records.lost() > 0 && sk.rx.state != TcpState::Close
 }
 
