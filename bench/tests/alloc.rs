@@ -15,7 +15,8 @@ fn round_trips_allocate_nothing() {
         let once = allocations(connections, 5_000);
         let twice = allocations(connections, 10_000);
         assert_eq!(
-            once, twice,
+            once,
+            twice,
             "{} allocations in 5,000 more round trips on {connections} connections",
             twice.saturating_sub(once)
         );

