@@ -57,7 +57,7 @@ impl Stack {
         }
         sk.warm.lent -= len;
         // A connection that nobody has accepted yet has no owner to lend to.
-        let owned = sk.rx.features.has(Features::ATTACHED) && sk.cold.parent.is_none();
+        let owned = sk.rx.features.contains(Features::ATTACHED) && sk.cold.parent.is_none();
         let lend = owned && ring_is_empty(sk);
         let user = sk.warm.user;
         let taken = if lend {
@@ -71,7 +71,7 @@ impl Stack {
         };
         let ctx = &mut self.ctx;
         // A service that closed the connection wants no more of it.
-        let gone = sk.rx.features.has(Features::ORPHAN);
+        let gone = sk.rx.features.contains(Features::ORPHAN);
         let taken = if gone { bytes.len() } else { taken };
         if let Some(rings) = &mut sk.rings {
             let tail = rings.rcv_in.tail();
@@ -119,7 +119,7 @@ impl Stack {
             } else {
                 ready.without(Readiness::IN)
             };
-            if sk.rx.features.has(Features::ATTACHED) && ready != Readiness::NONE {
+            if sk.rx.features.contains(Features::ATTACHED) && ready != Readiness::NONE {
                 services.ready(self, now, id, user, ready);
             }
         }
@@ -141,6 +141,6 @@ fn ring_is_empty(sk: &mut TcpSock) -> bool {
 fn ready_to_read(sk: &mut TcpSock) -> bool {
     match &sk.cold.listen {
         Some(listen) => !listen.accept.is_empty(),
-        None => !ring_is_empty(sk) || sk.rx.features.has(Features::RCV_SHUTDOWN),
+        None => !ring_is_empty(sk) || sk.rx.features.contains(Features::RCV_SHUTDOWN),
     }
 }

@@ -367,7 +367,7 @@ impl Stack {
             return;
         };
         if sk.rx.state == TcpState::Close
-            && sk.rx.features.has(Features::ORPHAN)
+            && sk.rx.features.contains(Features::ORPHAN)
             && sk.cold.parent.is_none()
         {
             self.destroy(id);
@@ -381,7 +381,7 @@ impl Stack {
         }
         if sk.warm.pending != Readiness::NONE
             && !sk.warm.event_queued
-            && sk.rx.features.has(Features::ATTACHED)
+            && sk.rx.features.contains(Features::ATTACHED)
             && sk.cold.parent.is_none()
         {
             sk.warm.event_queued = true;

@@ -32,7 +32,7 @@ impl Stack {
     pub(crate) fn sock(&mut self, s: SockId) -> Result<&mut TcpSock, SockError> {
         match self.socks.tcp.get_mut(s) {
             // A socket that was closed is no more for its owner, though TCP still works on it.
-            Some(sk) if !sk.rx.features.has(Features::ORPHAN) => Ok(sk),
+            Some(sk) if !sk.rx.features.contains(Features::ORPHAN) => Ok(sk),
             _ => {
                 self.ctx.mib.inc(Counter::MillraceStaleIds);
                 Err(SockError::BadSocket)
@@ -113,8 +113,8 @@ impl Stack {
             backlog: backlog.min(most),
             ..Listen::default()
         }));
-        sk.rx.features.clear(Features::RCV_SHUTDOWN);
-        sk.rx.features.clear(Features::SEND_SHUTDOWN);
+        sk.rx.features.remove(Features::RCV_SHUTDOWN);
+        sk.rx.features.remove(Features::SEND_SHUTDOWN);
         set_state(sk, &mut self.ctx, TcpState::Listen);
         self.socks.lhash.insert(addr, port, s);
         Ok(())
@@ -166,7 +166,7 @@ impl Stack {
             return Err(SockError::BadSocket);
         };
         if how != Shutdown::Write {
-            sk.rx.features.set(Features::RCV_SHUTDOWN);
+            sk.rx.features.insert(Features::RCV_SHUTDOWN);
             sk.note(Readiness::IN | Readiness::RDHUP);
         }
         if how != Shutdown::Read {
@@ -234,11 +234,12 @@ impl Stack {
             .rx
             .state
             .is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]));
-        if features.has(Features::RCV_SHUTDOWN) {
+        if features.contains(Features::RCV_SHUTDOWN) {
             ready |= Readiness::IN | Readiness::RDHUP;
         }
         if sk.rx.state == TcpState::Close
-            || features.has(Features::RCV_SHUTDOWN) && features.has(Features::SEND_SHUTDOWN)
+            || features.contains(Features::RCV_SHUTDOWN)
+                && features.contains(Features::SEND_SHUTDOWN)
         {
             ready |= Readiness::HUP;
         }
@@ -254,7 +255,7 @@ impl Stack {
             }
             // Linux `sk_stream_is_writeable`: a third of the buffer.
             let (free, limit) = (rings.snd_in.free(), rings.snd_in.limit());
-            if free >= limit / 3 || features.has(Features::SEND_SHUTDOWN) {
+            if free >= limit / 3 || features.contains(Features::SEND_SHUTDOWN) {
                 ready |= Readiness::OUT;
             } else {
                 sk.warm.no_space = true;

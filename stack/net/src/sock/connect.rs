@@ -62,8 +62,8 @@ impl Stack {
         }
         sk.records.clear();
         let mut rx = RxHot::default();
-        if sk.rx.features.has(Features::ATTACHED) {
-            rx.features.set(Features::ATTACHED);
+        if sk.rx.features.contains(Features::ATTACHED) {
+            rx.features.insert(Features::ATTACHED);
         }
         rx.tuple.local = sk.cold.bound;
         rx.tuple.lport = sk.cold.port;

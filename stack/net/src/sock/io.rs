@@ -38,7 +38,7 @@ impl Stack {
         if let Some(error) = sk.warm.err.take() {
             return Err(error);
         }
-        if sk.rx.features.has(Features::SEND_SHUTDOWN) {
+        if sk.rx.features.contains(Features::SEND_SHUTDOWN) {
             return Err(SockError::BrokenPipe);
         }
         if !sk.rx.state.is_in(CAN_QUEUE) {
@@ -59,9 +59,9 @@ impl Stack {
             Err(error) => return Err(error),
         };
         if flags.contains(MsgFlags::MORE) {
-            sk.tx.nonagle.set(Nonagle::MORE);
+            sk.tx.nonagle.insert(Nonagle::MORE);
         } else {
-            sk.tx.nonagle.clear(Nonagle::MORE);
+            sk.tx.nonagle.remove(Nonagle::MORE);
         }
         self.settle(s);
         Ok(taken)
@@ -140,7 +140,7 @@ fn nothing_to_read(sk: &mut TcpSock, asked_for_nothing: bool) -> Result<usize, S
     if sk.cold.listen.is_some() || sk.rings.is_none() {
         return Err(SockError::NotConnected);
     }
-    if sk.rx.features.has(Features::RCV_SHUTDOWN) || asked_for_nothing {
+    if sk.rx.features.contains(Features::RCV_SHUTDOWN) || asked_for_nothing {
         return Ok(0);
     }
     Err(SockError::WouldBlock)

@@ -139,7 +139,7 @@ impl Stack {
                 sk.cold.quickack = Some(on);
                 sk.rx.pingpong = u8::from(!on);
                 if on && sk.rx.rcv_nxt != sk.rx.rcv_wup && sk.rx.state == TcpState::Established {
-                    sk.tx.want.set(Want::ACK);
+                    sk.tx.want.insert(Want::ACK);
                 }
             }
             SockOpt::MaxSeg(mss) => opts.user_mss = Some(within(mss, MIN_MSS, MAX_MSS)?),
@@ -220,7 +220,7 @@ impl Stack {
     /// EBADF.
     pub fn attach(&mut self, s: SockId, user: u64) -> Result<(), SockError> {
         let sk = self.sock(s)?;
-        sk.rx.features.set(Features::ATTACHED);
+        sk.rx.features.insert(Features::ATTACHED);
         sk.warm.user = user;
         self.settle(s);
         Ok(())

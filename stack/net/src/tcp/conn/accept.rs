@@ -74,7 +74,7 @@ impl Stack {
         for child in children {
             if let Some(sk) = self.socks.tcp.get_mut(child) {
                 sk.cold.parent = None;
-                sk.rx.features.set(Features::ORPHAN);
+                sk.rx.features.insert(Features::ORPHAN);
                 close::abort(sk, &mut self.ctx);
                 self.settle(child);
             }

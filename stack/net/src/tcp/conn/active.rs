@@ -35,7 +35,7 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx) {
     output::sync_mss(sk, ctx);
     set_state(sk, ctx, TcpState::SynSent);
     ctx.mib.inc(Counter::TcpActiveOpens);
-    sk.tx.want.set(Want::SYN);
+    sk.tx.want.insert(Want::SYN);
 }
 
 /// Everything on the send side begins at the initial sequence number.
@@ -61,16 +61,16 @@ pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options:
         .timestamps
         .filter(|_| ctx.sysctl.tcp_timestamps != 0)
     {
-        sk.rx.features.set(Features::TIMESTAMPS);
+        sk.rx.features.insert(Features::TIMESTAMPS);
         sk.rx.ts_recent = ts.val;
         sk.rx.ts_recent_stamp = ctx.seconds();
     }
     if options.sack_permitted && ctx.sysctl.tcp_sack {
-        sk.rx.features.set(Features::SACK);
+        sk.rx.features.insert(Features::SACK);
     }
     match options.wscale.filter(|_| ctx.sysctl.tcp_window_scaling) {
         Some(shift) => {
-            sk.rx.features.set(Features::WSCALE);
+            sk.rx.features.insert(Features::WSCALE);
             // RFC 7323 §2.3: more than 14 is an error that counts as 14.
             sk.rx.snd_wscale = shift.min(14);
         }
@@ -131,10 +131,10 @@ pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
 pub(crate) fn send_syn_ack(sk: &mut TcpSock, ctx: &mut Ctx) {
     debug_assert!(sk.rx.state == TcpState::SynRecv);
     if sk.records.is_empty() {
-        sk.tx.want.set(Want::SYN);
+        sk.tx.want.insert(Want::SYN);
     } else {
         sk.records.mark_lost(0);
-        sk.tx.want.set(Want::RTX_HEAD);
+        sk.tx.want.insert(Want::RTX_HEAD);
     }
     timer::rearm_rto(sk, ctx);
 }

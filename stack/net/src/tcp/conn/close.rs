@@ -22,8 +22,8 @@ pub(crate) fn done(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
     set_state(sk, ctx, TcpState::Close);
     purge(sk, ctx);
-    sk.rx.features.set(Features::RCV_SHUTDOWN);
-    sk.rx.features.set(Features::SEND_SHUTDOWN);
+    sk.rx.features.insert(Features::RCV_SHUTDOWN);
+    sk.rx.features.insert(Features::SEND_SHUTDOWN);
     sk.rx.predict = false;
     sk.note(Readiness::IN | Readiness::OUT | Readiness::RDHUP | Readiness::HUP);
 }
@@ -77,12 +77,12 @@ fn after_close(state: TcpState) -> Option<TcpState> {
 /// Queues our FIN behind the last octet.
 fn send_fin(sk: &mut TcpSock) {
     sk.tx.fin_queued = true;
-    sk.rx.features.set(Features::SEND_SHUTDOWN);
+    sk.rx.features.insert(Features::SEND_SHUTDOWN);
 }
 
 /// shutdown(SHUT_WR): the send side ends after what is queued.
 pub(crate) fn shutdown_write(sk: &mut TcpSock, ctx: &mut Ctx) {
-    sk.rx.features.set(Features::SEND_SHUTDOWN);
+    sk.rx.features.insert(Features::SEND_SHUTDOWN);
     if sk.rx.state == TcpState::SynSent {
         sk.tx.fin_queued = true;
         return;
@@ -97,8 +97,8 @@ pub(crate) fn shutdown_write(sk: &mut TcpSock, ctx: &mut Ctx) {
 /// The application lets go of a connected socket (Linux `__tcp_close`). Afterwards it is an orphan, or CLOSE.
 pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
     let unread = sk.unread() > 0;
-    sk.rx.features.set(Features::ORPHAN);
-    sk.rx.features.clear(Features::ATTACHED);
+    sk.rx.features.insert(Features::ORPHAN);
+    sk.rx.features.remove(Features::ATTACHED);
     release_receive(sk, ctx);
     if sk.rx.state == TcpState::Close {
         return;
@@ -118,7 +118,7 @@ pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
         abort(sk, ctx);
         return;
     }
-    sk.rx.features.set(Features::RCV_SHUTDOWN);
+    sk.rx.features.insert(Features::RCV_SHUTDOWN);
     shutdown_write(sk, ctx);
     sk.warm.timers.keep = None;
     orphan_limits(sk, ctx);
@@ -182,7 +182,7 @@ pub(crate) fn enter_time_wait(sk: &mut TcpSock, ctx: &mut Ctx) {
 /// A mini-socket takes over (Linux `tcp_time_wait`); the full one is CLOSE and waits for its owner, if it has one.
 pub(crate) fn become_mini(sk: &mut TcpSock, ctx: &mut Ctx, substate: Substate, ms: u64) {
     sk.warm.leaving = Some((substate, ms));
-    let ack_due = sk.tx.want.has(Want::ACK) || sk.rx.rcv_nxt != sk.rx.rcv_wup;
+    let ack_due = sk.tx.want.contains(Want::ACK) || sk.rx.rcv_nxt != sk.rx.rcv_wup;
     let legal = StateSet::of(&[TcpState::FinWait1, TcpState::FinWait2, TcpState::Closing]);
     if substate == Substate::TimeWait && sk.rx.state.is_in(legal) {
         set_state(sk, ctx, TcpState::TimeWait);

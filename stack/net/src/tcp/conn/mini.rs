@@ -164,7 +164,7 @@ impl Stack {
         cold.bound = req.tuple.local;
         cold.port = req.tuple.lport;
         cold.parent = Some(req.listener);
-        let attached = listener.rx.features.has(Features::ATTACHED);
+        let attached = listener.rx.features.contains(Features::ATTACHED);
         let user = listener.warm.user;
         let child = self
             .socks
@@ -189,7 +189,7 @@ impl Stack {
         inherit(sk, &req);
         sk.warm.user = user;
         if attached {
-            sk.rx.features.set(Features::ATTACHED);
+            sk.rx.features.insert(Features::ATTACHED);
         }
         set_state(sk, &mut self.ctx, TcpState::SynRecv);
         if req.retransmits == 0 {
@@ -234,7 +234,7 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
         (req.wscale_ok, Features::WSCALE),
     ] {
         if on {
-            sk.rx.features.set(feature);
+            sk.rx.features.insert(feature);
         }
     }
     if req.wscale_ok {

@@ -41,7 +41,7 @@ impl TimeWait {
             rcv_wnd: (sk.rx.receive_window() >> sk.rx.rcv_wscale).min(u32::from(u16::MAX)) as u16,
             substate,
             rcv_wscale: sk.rx.rcv_wscale,
-            ts_ok: sk.rx.features.has(Features::TIMESTAMPS),
+            ts_ok: sk.rx.features.contains(Features::TIMESTAMPS),
             ts_recent: sk.rx.ts_recent,
             ts_recent_stamp: sk.rx.ts_recent_stamp,
             ts_offset: sk.rx.ts_offset,

@@ -70,7 +70,7 @@ pub(crate) fn process(
         ecr: options
             .timestamps
             .map(|ts| ts.ecr)
-            .filter(|_| sk.rx.features.has(Features::TIMESTAMPS)),
+            .filter(|_| sk.rx.features.contains(Features::TIMESTAMPS)),
         ..AckFacts::default()
     };
     facts.pure_duplicate = seg.len == 0
@@ -159,7 +159,7 @@ fn apply_sack(
     facts: &mut AckFacts,
 ) -> Option<Instant> {
     if options.sack.is_empty()
-        || !sk.rx.features.has(Features::SACK)
+        || !sk.rx.features.contains(Features::SACK)
         || sk.records.is_empty() && !is_dsack_only(options, ack)
     {
         return None;

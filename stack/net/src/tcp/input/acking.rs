@@ -33,7 +33,7 @@ fn one_segment(sk: &mut TcpSock, ctx: &Ctx, len: u16, flags: TcpFlags) {
     let now = ctx.now.as_millis() as u32;
     measure_rcv_mss(sk, len, flags);
     let rx = &mut sk.rx;
-    rx.ack.set(AckState::SCHED);
+    rx.ack.insert(AckState::SCHED);
     if rx.ato == 0 {
         increase_quickack(sk, MAX_QUICKACKS);
         sk.rx.ato = ATO_MIN;
@@ -64,7 +64,7 @@ fn adapt_to_gap(sk: &mut TcpSock, gap: u32) {
 
 /// Data came out of order: the ACK is at once.
 pub(crate) fn event_data_recv_ofo(sk: &mut TcpSock) {
-    sk.rx.ack.set(AckState::SCHED);
+    sk.rx.ack.insert(AckState::SCHED);
 }
 
 /// Estimates the peer's segment size (Linux `tcp_measure_rcv_mss`).
@@ -72,10 +72,10 @@ fn measure_rcv_mss(sk: &mut TcpSock, len: u16, flags: TcpFlags) {
     if len >= sk.rx.rcv_mss {
         sk.rx.rcv_mss = len.min(sk.warm.advmss);
     } else if flags.contains(TcpFlags::PSH) {
-        if sk.rx.ack.has(AckState::PUSHED) {
-            sk.rx.ack.set(AckState::PUSHED2);
+        if sk.rx.ack.contains(AckState::PUSHED) {
+            sk.rx.ack.insert(AckState::PUSHED2);
         }
-        sk.rx.ack.set(AckState::PUSHED);
+        sk.rx.ack.insert(AckState::PUSHED);
     }
 }
 
@@ -98,13 +98,13 @@ fn in_quickack(sk: &TcpSock) -> bool {
 
 /// Decides about the ACK for what the segment brought.
 pub(crate) fn ack_snd_check(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if !sk.rx.ack.has(AckState::SCHED) {
+    if !sk.rx.ack.contains(AckState::SCHED) {
         return;
     }
     let second = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss)
         && window::candidate(sk) >= sk.rx.rcv_wnd;
-    if second || in_quickack(sk) || sk.rx.ack.has(AckState::NOW) || !sk.warm.ofo.is_empty() {
-        sk.tx.want.set(Want::ACK);
+    if second || in_quickack(sk) || sk.rx.ack.contains(AckState::NOW) || !sk.warm.ofo.is_empty() {
+        sk.tx.want.insert(Want::ACK);
     } else {
         delay(sk, ctx);
     }
@@ -114,7 +114,7 @@ pub(crate) fn ack_snd_check(sk: &mut TcpSock, ctx: &mut Ctx) {
 fn delay(sk: &mut TcpSock, ctx: &mut Ctx) {
     let mut ato = u32::from(sk.rx.ato);
     if ato > u32::from(ATO_MIN) {
-        let interactive = sk.rx.pingpong > 0 || sk.rx.ack.has(AckState::PUSHED);
+        let interactive = sk.rx.pingpong > 0 || sk.rx.ack.contains(AckState::PUSHED);
         let mut max = if interactive { DELACK_MAX } else { 500 };
         if sk.warm.rtt.has_sample() {
             max = max.min((sk.warm.rtt.srtt().as_millis() as u32).max(u32::from(ATO_MIN)));
@@ -125,22 +125,22 @@ fn delay(sk: &mut TcpSock, ctx: &mut Ctx) {
     let mut at = ctx.now + ato;
     if let Some(set) = sk.warm.timers.ack {
         if set <= ctx.now + ato / 4 {
-            sk.tx.want.set(Want::ACK);
+            sk.tx.want.insert(Want::ACK);
             return;
         }
         at = at.min(set);
     }
-    sk.rx.ack.set(AckState::TIMER);
+    sk.rx.ack.insert(AckState::TIMER);
     timer::arm_ack(sk, ctx, at);
 }
 
 /// The application took data: does the peer need to know (Linux `__tcp_cleanup_rbuf`)?
 pub(crate) fn cleanup_rbuf(sk: &mut TcpSock, ctx: &mut Ctx) {
     let mut now = false;
-    if sk.rx.ack.has(AckState::SCHED) {
+    if sk.rx.ack.contains(AckState::SCHED) {
         let emptied = sk.unread() == 0;
-        let pushed = sk.rx.ack.has(AckState::PUSHED2)
-            || sk.rx.ack.has(AckState::PUSHED) && sk.rx.pingpong == 0;
+        let pushed = sk.rx.ack.contains(AckState::PUSHED2)
+            || sk.rx.ack.contains(AckState::PUSHED) && sk.rx.pingpong == 0;
         now = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss)
             || pushed && emptied;
     }
@@ -148,7 +148,7 @@ pub(crate) fn cleanup_rbuf(sk: &mut TcpSock, ctx: &mut Ctx) {
         && !sk
             .rx
             .features
-            .has(crate::tcp::sock::hot::Features::RCV_SHUTDOWN)
+            .contains(crate::tcp::sock::hot::Features::RCV_SHUTDOWN)
     {
         // A window that at least doubles is worth telling.
         let left = sk.rx.receive_window();
@@ -158,7 +158,7 @@ pub(crate) fn cleanup_rbuf(sk: &mut TcpSock, ctx: &mut Ctx) {
         }
     }
     if now {
-        sk.tx.want.set(Want::ACK);
+        sk.tx.want.insert(Want::ACK);
     }
     mem::adjust_rcvbuf(sk, ctx);
 }
@@ -173,5 +173,5 @@ pub(crate) fn event_ack_sent(sk: &mut TcpSock) {
     }
     sk.rx.ack = AckState::default();
     sk.warm.timers.ack = None;
-    sk.tx.want.clear(Want::ACK);
+    sk.tx.want.remove(Want::ACK);
 }

@@ -49,7 +49,7 @@ pub(crate) fn append(
     len: u32,
 ) {
     let lend =
-        sk.rx.features.has(Features::ATTACHED) && sk.warm.ofo.is_empty() && ring_is_empty(sk);
+        sk.rx.features.contains(Features::ATTACHED) && sk.warm.ofo.is_empty() && ring_is_empty(sk);
     if lend {
         for part in cut(payload, skip, len) {
             ctx.lent.push(Lent {
@@ -162,12 +162,13 @@ pub(crate) fn queue(
     }
     if !sk.rx.state.is_in(CAN_RECEIVE) {
         // After the peer's FIN there is no more data; what comes is a retransmission of it.
-        sk.tx.want.set(Want::ACK);
+        sk.tx.want.insert(Want::ACK);
         return Fate::Dropped(DropReason::TcpClosed);
     }
     let rcv_nxt = sk.rx.rcv_nxt;
     let window_end = rcv_nxt + sk.rx.receive_window();
-    let closed = sk.rx.features.has(Features::RCV_SHUTDOWN) && sk.rx.state != TcpState::Established;
+    let closed =
+        sk.rx.features.contains(Features::RCV_SHUTDOWN) && sk.rx.state != TcpState::Established;
     if closed && (seg.seq + seg.len).after(rcv_nxt) {
         // Nobody will ever read it (RFC 9293 SHLD-3).
         ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
@@ -181,7 +182,7 @@ pub(crate) fn queue(
     };
     if beyond {
         acking::enter_quickack(sk);
-        sk.tx.want.set(Want::ACK);
+        sk.tx.want.insert(Want::ACK);
         return Fate::Dropped(DropReason::TcpOutOfWindow);
     }
     if seg.seq.after(rcv_nxt) {
@@ -207,7 +208,7 @@ fn old(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
 }
 
 fn set_dsack(sk: &mut TcpSock, ctx: &mut Ctx, start: SeqNum, end: SeqNum, counter: Counter) {
-    if sk.rx.features.has(Features::SACK) && ctx.sysctl.tcp_dsack {
+    if sk.rx.features.contains(Features::SACK) && ctx.sysctl.tcp_dsack {
         ctx.mib.inc(counter);
         sk.warm.ofo.set_dsack(start, end);
     }
@@ -222,12 +223,12 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
     let fin = seg.has(TcpFlags::FIN) && skip + take == seg.len;
     if take == 0 && !fin {
         acking::enter_quickack(sk);
-        sk.tx.want.set(Want::ACK);
+        sk.tx.want.insert(Want::ACK);
         return Fate::Dropped(DropReason::TcpOutOfWindow);
     }
     if take > 0 && reserve(sk, ctx, take) == Memory::None && prune(sk, ctx, take) == Memory::None {
         ctx.mib.inc(Counter::TcpExtTCPRcvQDrop);
-        sk.tx.want.set(Want::ACK);
+        sk.tx.want.insert(Want::ACK);
         return Fate::Dropped(DropReason::NoMemory);
     }
     if skip > 0 {
@@ -242,7 +243,7 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
     if had_ofo {
         drain(sk);
         // RFC 5681 §4.2: an ACK at once when a gap fills.
-        sk.rx.ack.set(crate::tcp::sock::hot::AckState::NOW);
+        sk.rx.ack.insert(crate::tcp::sock::hot::AckState::NOW);
     }
     if fin && sk.rx.rcv_nxt == seg.end_seq() - 1 || sk.warm.ofo.fin_at(sk.rx.rcv_nxt) {
         fin::received(sk, ctx);

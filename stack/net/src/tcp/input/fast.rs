@@ -38,7 +38,7 @@ pub(crate) fn try_fast(
         && seg.seq == rx.rcv_nxt
         && seg.ack.at_or_before(sk.tx.snd_nxt)
         && seg.ack.at_or_after(sk.tx.snd_una)
-        && seg.ts.is_some() == rx.features.has(Features::TIMESTAMPS)
+        && seg.ts.is_some() == rx.features.contains(Features::TIMESTAMPS)
         && seg
             .ts
             .is_none_or(|ts| ts.val.wrapping_sub(rx.ts_recent) as i32 >= 0);
@@ -64,7 +64,7 @@ fn pure_ack(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fast {
 }
 
 fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fast {
-    if sk.rx.features.has(Features::RCV_SHUTDOWN)
+    if sk.rx.features.contains(Features::RCV_SHUTDOWN)
         || seg.len > sk.rx.receive_window()
         || data::reserve(sk, ctx, seg.len) == data::Memory::None
     {

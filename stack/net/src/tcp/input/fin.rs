@@ -10,8 +10,8 @@ use crate::tcp::state::{TcpState, set_state};
 /// All data before the FIN has been received.
 pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.rx.rcv_nxt += 1;
-    sk.rx.ack.set(AckState::SCHED);
-    sk.rx.features.set(Features::RCV_SHUTDOWN);
+    sk.rx.ack.insert(AckState::SCHED);
+    sk.rx.features.insert(Features::RCV_SHUTDOWN);
     sk.rx.predict = false;
     match sk.rx.state {
         TcpState::SynRecv | TcpState::Established => {
@@ -20,11 +20,11 @@ pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx) {
             sk.rx.pingpong = 1;
         }
         TcpState::FinWait1 => {
-            sk.tx.want.set(Want::ACK);
+            sk.tx.want.insert(Want::ACK);
             set_state(sk, ctx, TcpState::Closing);
         }
         TcpState::FinWait2 => {
-            sk.tx.want.set(Want::ACK);
+            sk.tx.want.insert(Want::ACK);
             close::enter_time_wait(sk, ctx);
         }
         _ => {}

@@ -57,6 +57,6 @@ pub(crate) fn mtu_reduced(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum) {
     }
     if any {
         sk.warm.recovery.rtx_hint = 0;
-        sk.tx.want.set(Want::RTX_HEAD);
+        sk.tx.want.insert(Want::RTX_HEAD);
     }
 }

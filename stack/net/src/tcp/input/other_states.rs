@@ -66,7 +66,7 @@ fn established_by_syn_ack(
     }
     active::finish(sk, ctx);
     acking::enter_quickack(sk);
-    sk.tx.want.set(Want::ACK);
+    sk.tx.want.insert(Want::ACK);
     if seg.len > 0 {
         // Data on a SYN-ACK counts like any other (RFC 9293 §3.10.7.3).
         let mut rest = *seg;
@@ -119,7 +119,7 @@ fn syn_again(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
         if let ack::Verdict::Acceptable = ack::process(sk, ctx, seg, &options) {
             active::finish(sk, ctx);
         }
-        sk.tx.want.set(Want::ACK);
+        sk.tx.want.insert(Want::ACK);
         return Fate::Taken;
     }
     active::send_syn_ack(sk, ctx);
@@ -153,7 +153,7 @@ fn on_acked(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
 /// Our FIN is acknowledged: an orphan does not wait for the peer's for ever.
 fn fin_wait2(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
     set_state(sk, ctx, TcpState::FinWait2);
-    if !sk.rx.features.has(Features::ORPHAN) {
+    if !sk.rx.features.contains(Features::ORPHAN) {
         sk.note(Readiness::OUT);
         return None;
     }

@@ -35,7 +35,7 @@ pub(crate) fn incoming(
     options: &TcpOptions,
 ) -> Validity {
     let rst = seg.has(TcpFlags::RST);
-    if sk.rx.features.has(Features::TIMESTAMPS)
+    if sk.rx.features.contains(Features::TIMESTAMPS)
         && let Some(ts) = options.timestamps
         && paws_discard(sk, ctx, seg, ts)
         && !rst
@@ -118,7 +118,7 @@ fn is_disordered_ack(sk: &TcpSock, seg: &Segment, age: i32) -> bool {
 
 /// RFC 7323 §4.3: the timestamp to echo is that of the segment that begins at or before the last ACK.
 fn replace_ts_recent(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment, ts: Timestamps) {
-    if !sk.rx.features.has(Features::TIMESTAMPS) || seg.seq.after(sk.rx.rcv_wup) {
+    if !sk.rx.features.contains(Features::TIMESTAMPS) || seg.seq.after(sk.rx.rcv_wup) {
         return;
     }
     // A peer may begin with zero and go on with its clock (Linux `tcp_paws_check`).
@@ -135,7 +135,7 @@ fn send_dupack(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, skipped: Counter)
     if old {
         ctx.mib.inc(Counter::TcpExtDelayedACKLost);
         acking::enter_quickack(sk);
-        if sk.rx.features.has(Features::SACK) && ctx.sysctl.tcp_dsack {
+        if sk.rx.features.contains(Features::SACK) && ctx.sysctl.tcp_dsack {
             let end = seg.end_seq().min(sk.rx.rcv_nxt);
             sk.warm.ofo.set_dsack(seg.seq, end);
             ctx.mib.inc(Counter::TcpExtTCPDSACKOldSent);

@@ -45,10 +45,10 @@ pub(crate) fn output(
         sk.tx.want = Want::default();
         return Turn::Done;
     }
-    if sk.tx.want.has(Want::SYN) && segment::send_syn(sk, ctx, path, batch) == Turn::Full {
+    if sk.tx.want.contains(Want::SYN) && segment::send_syn(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
-    if (sk.tx.want.has(Want::RTX_HEAD) || sk.records.lost() > 0)
+    if (sk.tx.want.contains(Want::RTX_HEAD) || sk.records.lost() > 0)
         && rtx::retransmit(sk, ctx, path, batch) == Turn::Full
     {
         return Turn::Full;
@@ -67,16 +67,16 @@ pub(crate) fn output(
 }
 
 fn control(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxBatch) -> Turn {
-    if sk.tx.want.has(Want::TLP) && probe::tail_loss(sk, ctx, path, batch) == Turn::Full {
+    if sk.tx.want.contains(Want::TLP) && probe::tail_loss(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
-    if sk.tx.want.has(Want::WAKEUP) && probe::send_wakeup(sk, ctx, path, batch) == Turn::Full {
+    if sk.tx.want.contains(Want::WAKEUP) && probe::send_wakeup(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
-    if sk.tx.want.has(Want::PROBE) && probe::send(sk, ctx, path, batch) == Turn::Full {
+    if sk.tx.want.contains(Want::PROBE) && probe::send(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
-    if sk.tx.want.has(Want::ACK) && ack::send_pure(sk, ctx, path, batch) == Turn::Full {
+    if sk.tx.want.contains(Want::ACK) && ack::send_pure(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
     Turn::Done
@@ -113,7 +113,7 @@ pub(crate) fn compute_mss(sk: &mut TcpSock, sysctl: &Sysctl) {
     if sk.warm.advmss == MSS_DEFAULT && path > 0 {
         sk.warm.advmss = advmss(sk);
     }
-    let options = if sk.rx.features.has(Features::TIMESTAMPS) {
+    let options = if sk.rx.features.contains(Features::TIMESTAMPS) {
         TIMESTAMPS_LEN
     } else {
         0
@@ -144,10 +144,10 @@ fn bound_to_half_window(sk: &TcpSock, mss: u16, options: u16) -> u16 {
 /// Takes over the options that the data path asks for.
 pub(crate) fn apply_options(sk: &mut TcpSock) {
     let opts: &Options = &sk.cold.opts;
-    let more = sk.tx.nonagle.has(Nonagle::MORE);
+    let more = sk.tx.nonagle.contains(Nonagle::MORE);
     sk.tx.nonagle = nagle_bits(opts);
     if more {
-        sk.tx.nonagle.set(Nonagle::MORE);
+        sk.tx.nonagle.insert(Nonagle::MORE);
     }
     sk.tx.tos = opts.tos;
 }

@@ -8,10 +8,10 @@ use crate::tcp::sock::hot::Nonagle;
 pub(crate) fn bits(opts: &Options) -> Nonagle {
     let mut bits = Nonagle::default();
     if opts.nodelay {
-        bits.set(Nonagle::OFF);
+        bits.insert(Nonagle::OFF);
     }
     if opts.cork {
-        bits.set(Nonagle::CORK);
+        bits.insert(Nonagle::CORK);
     }
     bits
 }
@@ -32,12 +32,12 @@ pub(crate) fn test(sk: &TcpSock) -> Partial {
     if tx.fin_queued {
         return Partial::Go;
     }
-    if tx.nonagle.has(Nonagle::CORK) || tx.nonagle.has(Nonagle::MORE) {
+    if tx.nonagle.contains(Nonagle::CORK) || tx.nonagle.contains(Nonagle::MORE) {
         return Partial::Wait;
     }
     // Minshall: only a small segment in the network makes the next small one wait.
     let small_in_network = tx.snd_sml.after(tx.snd_una) && tx.snd_sml.at_or_before(tx.snd_nxt);
-    if !tx.nonagle.has(Nonagle::OFF) && !sk.records.is_empty() && small_in_network {
+    if !tx.nonagle.contains(Nonagle::OFF) && !sk.records.is_empty() && small_in_network {
         return Partial::Wait;
     }
     Partial::Go

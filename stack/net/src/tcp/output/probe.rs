@@ -20,7 +20,7 @@ pub(crate) fn tail_loss(
 ) -> Turn {
     if sk.records.is_empty() {
         // Acknowledged between the timer and the flow's turn.
-        sk.tx.want.clear(Want::TLP);
+        sk.tx.want.remove(Want::TLP);
         return Turn::Done;
     }
     sk.warm.recovery.tlp_retrans = false;
@@ -48,7 +48,7 @@ pub(crate) fn tail_loss(
         }
     }
     sk.warm.recovery.tlp_high_seq = Some(sk.tx.snd_nxt);
-    sk.tx.want.clear(Want::TLP);
+    sk.tx.want.remove(Want::TLP);
     Turn::Done
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn wakeup(sk: &mut TcpSock, ctx: &mut Ctx) {
     let open = sk.tx.wnd_end().after(sk.tx.snd_nxt);
     sk.tx
         .want
-        .set(if open { Want::WAKEUP } else { Want::PROBE });
+        .insert(if open { Want::WAKEUP } else { Want::PROBE });
 }
 
 /// Less than a segment fits, and nothing is in the network: send that much.
@@ -102,7 +102,7 @@ pub(crate) fn send_wakeup(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
 ) -> Turn {
-    sk.tx.want.clear(Want::WAKEUP);
+    sk.tx.want.remove(Want::WAKEUP);
     if !sk.has_unsent() || !sk.tx.wnd_end().after(sk.tx.snd_nxt) {
         return Turn::Done;
     }
@@ -114,7 +114,7 @@ pub(crate) fn send_wakeup(
     }
     let turn = send_new(sk, ctx, path, batch, len);
     if turn == Turn::Full {
-        sk.tx.want.set(Want::WAKEUP);
+        sk.tx.want.insert(Want::WAKEUP);
     } else {
         crate::tcp::timer::rearm_rto(sk, ctx);
     }
@@ -137,6 +137,6 @@ pub(crate) fn send(
     if segment::transmit(sk, ctx, path, batch, &job).0 == 0 {
         return Turn::Full;
     }
-    sk.tx.want.clear(Want::PROBE);
+    sk.tx.want.remove(Want::PROBE);
     Turn::Done
 }

@@ -19,7 +19,7 @@ pub(crate) fn retransmit(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
 ) -> Turn {
-    let mut forced = sk.tx.want.has(Want::RTX_HEAD);
+    let mut forced = sk.tx.want.contains(Want::RTX_HEAD);
     let mut any = false;
     loop {
         let from = if forced {
@@ -42,10 +42,10 @@ pub(crate) fn retransmit(
             Sent::OutOfWindow => break,
         }
         forced = false;
-        sk.tx.want.clear(Want::RTX_HEAD);
+        sk.tx.want.remove(Want::RTX_HEAD);
         sk.warm.recovery.rtx_hint = index as u32 + 1;
     }
-    sk.tx.want.clear(Want::RTX_HEAD);
+    sk.tx.want.remove(Want::RTX_HEAD);
     if any {
         timer::rearm_rto_if_unset(sk, ctx);
     }
@@ -76,7 +76,7 @@ pub(crate) fn one(
     if record.seq.at_or_after(sk.tx.wnd_end()) && record.seq != sk.tx.snd_una {
         return Sent::OutOfWindow;
     }
-    if record.marks.has(Marks::SYN) {
+    if record.marks.contains(Marks::SYN) {
         if segment::emit_syn(sk, ctx, path, batch) == Turn::Full {
             return Sent::DeviceFull;
         }
@@ -98,7 +98,7 @@ pub(crate) fn one(
     } else {
         TcpFlags::NONE
     };
-    if record.marks.has(Marks::FIN) {
+    if record.marks.contains(Marks::FIN) {
         last |= TcpFlags::FIN;
     }
     let job = Job {
@@ -117,7 +117,7 @@ pub(crate) fn one(
 
 /// Octets of data in a record.
 fn payload(record: &TxRecord) -> u32 {
-    record.end.bytes_since(record.seq) - u32::from(record.marks.has(Marks::FIN))
+    record.end.bytes_since(record.seq) - u32::from(record.marks.contains(Marks::FIN))
 }
 
 fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize) {

@@ -91,10 +91,10 @@ pub(crate) fn transmit(
 
 /// Payload per packet that `transmit` uses now: SACK blocks take from it.
 pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
-    if !sk.warm.ofo.has_blocks() || !sk.rx.features.has(Features::SACK) {
+    if !sk.warm.ofo.has_blocks() || !sk.rx.features.contains(Features::SACK) {
         return sk.tx.mss_cache;
     }
-    let room = if sk.rx.features.has(Features::TIMESTAMPS) {
+    let room = if sk.rx.features.contains(Features::TIMESTAMPS) {
         SACK_BLOCKS_WITH_TIMESTAMPS
     } else {
         SACK_BLOCKS
@@ -111,7 +111,7 @@ pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {
 }
 
 fn timestamps(sk: &TcpSock, ctx: &Ctx) -> Option<Timestamps> {
-    let on = sk.rx.features.has(Features::TIMESTAMPS);
+    let on = sk.rx.features.contains(Features::TIMESTAMPS);
     on.then(|| Timestamps {
         val: ctx.ts_now(sk.rx.ts_offset),
         ecr: sk.rx.ts_recent,
@@ -121,7 +121,7 @@ fn timestamps(sk: &TcpSock, ctx: &Ctx) -> Option<Timestamps> {
 /// Options of every segment after the handshake: timestamps, and what SACK has to say.
 pub(crate) fn established_options(sk: &mut TcpSock, ctx: &Ctx) -> OptionsBuf {
     let ts = timestamps(sk, ctx);
-    if !sk.warm.ofo.has_blocks() || !sk.rx.features.has(Features::SACK) {
+    if !sk.warm.ofo.has_blocks() || !sk.rx.features.contains(Features::SACK) {
         return write_established(ts, &[]);
     }
     let mut blocks = [SackBlock::default(); 4];
@@ -138,17 +138,17 @@ pub(crate) fn emit_syn(
 ) -> Turn {
     let answering = sk.rx.state == TcpState::SynRecv;
     let offer_ts = if answering {
-        sk.rx.features.has(Features::TIMESTAMPS)
+        sk.rx.features.contains(Features::TIMESTAMPS)
     } else {
         ctx.sysctl.tcp_timestamps != 0
     };
     let offer_sack = if answering {
-        sk.rx.features.has(Features::SACK)
+        sk.rx.features.contains(Features::SACK)
     } else {
         ctx.sysctl.tcp_sack
     };
     let offer_ws = if answering {
-        sk.rx.features.has(Features::WSCALE)
+        sk.rx.features.contains(Features::WSCALE)
     } else {
         ctx.sysctl.tcp_window_scaling
     };
@@ -211,7 +211,7 @@ pub(crate) fn send_syn(
     if emit_syn(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
-    sk.tx.want.clear(Want::SYN);
+    sk.tx.want.remove(Want::SYN);
     let (seq, end) = (sk.warm.iss, sk.warm.iss + 1);
     sk.records.push(TxRecord {
         seq,

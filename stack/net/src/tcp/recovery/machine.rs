@@ -74,7 +74,7 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &Ack
     if check_reneging(sk, ctx) {
         return;
     }
-    let sack = sk.rx.features.has(Features::SACK);
+    let sack = sk.rx.features.contains(Features::SACK);
     if !sack {
         if facts.una_advanced {
             sk.records.clear_sacked();
@@ -107,7 +107,7 @@ pub(crate) fn detect(sk: &mut TcpSock, ctx: &mut Ctx, una_advanced: bool) -> u32
     if sk.records.is_empty() {
         return 0;
     }
-    if !sk.rx.features.has(Features::SACK) {
+    if !sk.rx.features.contains(Features::SACK) {
         return scoreboard::newreno_mark_lost(sk, una_advanced, reordering);
     }
     if sk.records.sacked() == 0 && sk.records.retrans() == 0 {
@@ -129,7 +129,7 @@ pub(crate) fn detect(sk: &mut TcpSock, ctx: &mut Ctx, una_advanced: bool) -> u32
 }
 
 fn enter_recovery(sk: &mut TcpSock, ctx: &mut Ctx) {
-    let counter = if sk.rx.features.has(Features::SACK) {
+    let counter = if sk.rx.features.contains(Features::SACK) {
         Counter::TcpExtTCPSackRecovery
     } else {
         Counter::TcpExtTCPRenoRecovery
@@ -144,7 +144,7 @@ fn enter_recovery(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
     sk.tx.snd_cwnd_cnt = 0;
     // The first retransmission goes out whatever the pipe holds (RFC 6675 §5 step 4.3).
-    sk.tx.want.set(Want::RTX_HEAD);
+    sk.tx.want.insert(Want::RTX_HEAD);
 }
 
 /// The reordering timer found losses.
@@ -165,15 +165,15 @@ fn end_episode(sk: &mut TcpSock) {
 
 /// The peer took back what it had selectively acknowledged: the head is acknowledged up to a SACKed record.
 fn check_reneging(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
-    let reneged = sk.rx.features.has(Features::SACK)
+    let reneged = sk.rx.features.contains(Features::SACK)
         && sk
             .records
             .front()
-            .is_some_and(|r| r.marks.has(Marks::SACKED));
+            .is_some_and(|r| r.marks.contains(Marks::SACKED));
     if reneged {
         ctx.mib.inc(Counter::TcpExtTCPSACKReneging);
         enter_loss(sk, ctx);
-        sk.tx.want.set(Want::RTX_HEAD);
+        sk.tx.want.insert(Want::RTX_HEAD);
     }
     reneged
 }
@@ -183,8 +183,8 @@ pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
     let reneged = sk
         .records
         .front()
-        .is_some_and(|r| r.marks.has(Marks::SACKED));
-    if reneged || !sk.rx.features.has(Features::SACK) {
+        .is_some_and(|r| r.marks.contains(Marks::SACKED));
+    if reneged || !sk.rx.features.contains(Features::SACK) {
         sk.records.clear_sacked();
     }
     let recent = rack::patience(sk, ctx.sysctl.tcp_reordering);

@@ -91,8 +91,8 @@ pub(crate) fn detect_loss(
         let Some(r) = sk.records.get(index).copied() else {
             break;
         };
-        let dormant =
-            r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS);
+        let dormant = r.marks.contains(Marks::SACKED)
+            || r.marks.contains(Marks::LOST) && !r.marks.contains(Marks::RETRANS);
         if dormant || !sent_after((rack.sent_at, rack.end_seq), (r.sent_at, r.end)) {
             continue;
         }

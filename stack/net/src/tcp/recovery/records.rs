@@ -1,6 +1,7 @@
 //! Transmission records: what Linux keeps in the skbs of the retransmission queue besides bytes. One record per
 //! segment sent and not acknowledged, in order of sequence number.
 
+use bitflags::bitflags;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::time::Instant;
 use std::collections::VecDeque;
@@ -8,33 +9,22 @@ use std::collections::VecDeque;
 /// Records that an idle connection may keep room for.
 const IDLE_CAPACITY: usize = 8;
 
-/// Marks of a record (Linux `TCPCB_*`).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Marks(u8);
-
-impl Marks {
-    /// The peer has it (by SACK, or inferred from duplicate ACKs without SACK).
-    pub const SACKED: Self = Self(1);
-    /// Taken for lost.
-    pub const LOST: Self = Self(2);
-    /// A retransmission of it is in the network.
-    pub const RETRANS: Self = Self(4);
-    /// It was retransmitted at some time: no RTT sample (Karn).
-    pub const EVER_RETRANS: Self = Self(8);
-    /// Carries SYN.
-    pub const SYN: Self = Self(16);
-    /// Carries FIN.
-    pub const FIN: Self = Self(32);
-
-    #[inline]
-    pub(crate) const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-    fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-    fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags! {
+    /// Marks of a record (Linux `TCPCB_*`).
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+    pub(crate) struct Marks: u8 {
+        /// The peer has it (by SACK, or inferred from duplicate ACKs without SACK).
+        const SACKED = 1;
+        /// Taken for lost.
+        const LOST = 2;
+        /// A retransmission of it is in the network.
+        const RETRANS = 4;
+        /// It was retransmitted at some time: no RTT sample (Karn).
+        const EVER_RETRANS = 8;
+        /// Carries SYN.
+        const SYN = 16;
+        /// Carries FIN.
+        const FIN = 32;
     }
 }
 
@@ -119,7 +109,7 @@ impl Records {
     pub(crate) fn append_fin(&mut self, seq: SeqNum, now: Instant, with_data: bool) {
         if with_data && let Some(last) = self.queue.back_mut() {
             last.end = seq + 1;
-            last.marks.set(Marks::FIN);
+            last.marks.insert(Marks::FIN);
         } else {
             self.push(TxRecord {
                 seq,
@@ -142,7 +132,7 @@ impl Records {
             if r.end.after(una) {
                 if r.seq.before(una) {
                     r.seq = una;
-                    r.marks.clear(Marks::SYN);
+                    r.marks.remove(Marks::SYN);
                 }
                 break;
             }
@@ -150,17 +140,17 @@ impl Records {
             self.queue.pop_front();
             self.uncount(r.marks);
             cleaned.segments += 1;
-            cleaned.newly_delivered += u32::from(!r.marks.has(Marks::SACKED));
-            if r.marks.has(Marks::EVER_RETRANS) {
+            cleaned.newly_delivered += u32::from(!r.marks.contains(Marks::SACKED));
+            if r.marks.contains(Marks::EVER_RETRANS) {
                 cleaned.retransmitted = true;
-            } else if !r.marks.has(Marks::SACKED) {
+            } else if !r.marks.contains(Marks::SACKED) {
                 cleaned.first_sent = cleaned.first_sent.or(Some(r.sent_at));
                 cleaned.last_sent = Some(r.sent_at);
             }
-            if !r.marks.has(Marks::SACKED)
+            if !r.marks.contains(Marks::SACKED)
                 && cleaned.newest.is_none_or(|(at, _, _)| r.sent_at >= at)
             {
-                cleaned.newest = Some((r.sent_at, r.end, r.marks.has(Marks::EVER_RETRANS)));
+                cleaned.newest = Some((r.sent_at, r.end, r.marks.contains(Marks::EVER_RETRANS)));
             }
         }
         if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
@@ -170,9 +160,9 @@ impl Records {
     }
 
     fn uncount(&mut self, marks: Marks) {
-        self.sacked -= u32::from(marks.has(Marks::SACKED));
-        self.lost -= u32::from(marks.has(Marks::LOST));
-        self.retrans -= u32::from(marks.has(Marks::RETRANS));
+        self.sacked -= u32::from(marks.contains(Marks::SACKED));
+        self.lost -= u32::from(marks.contains(Marks::LOST));
+        self.retrans -= u32::from(marks.contains(Marks::RETRANS));
     }
 
     /// Marks a record as received by the peer; it is neither lost nor in the network any more.
@@ -180,13 +170,13 @@ impl Records {
         let Some(r) = self.queue.get_mut(index) else {
             return;
         };
-        if r.marks.has(Marks::SACKED) {
+        if r.marks.contains(Marks::SACKED) {
             return;
         }
         let before = r.marks;
-        r.marks.clear(Marks::LOST);
-        r.marks.clear(Marks::RETRANS);
-        r.marks.set(Marks::SACKED);
+        r.marks.remove(Marks::LOST);
+        r.marks.remove(Marks::RETRANS);
+        r.marks.insert(Marks::SACKED);
         self.uncount(before);
         self.sacked += 1;
     }
@@ -196,12 +186,14 @@ impl Records {
         let Some(r) = self.queue.get_mut(index) else {
             return false;
         };
-        if r.marks.has(Marks::SACKED) || r.marks.has(Marks::LOST) && !r.marks.has(Marks::RETRANS) {
+        if r.marks.contains(Marks::SACKED)
+            || r.marks.contains(Marks::LOST) && !r.marks.contains(Marks::RETRANS)
+        {
             return false;
         }
         let before = r.marks;
-        r.marks.clear(Marks::RETRANS);
-        r.marks.set(Marks::LOST);
+        r.marks.remove(Marks::RETRANS);
+        r.marks.insert(Marks::LOST);
         self.uncount(before);
         self.lost += 1;
         true
@@ -212,18 +204,18 @@ impl Records {
         let Some(r) = self.queue.get_mut(index) else {
             return;
         };
-        if !r.marks.has(Marks::RETRANS) && !r.marks.has(Marks::SACKED) {
-            r.marks.set(Marks::RETRANS);
+        if !r.marks.contains(Marks::RETRANS) && !r.marks.contains(Marks::SACKED) {
+            r.marks.insert(Marks::RETRANS);
             self.retrans += 1;
         }
-        r.marks.set(Marks::EVER_RETRANS);
+        r.marks.insert(Marks::EVER_RETRANS);
         r.sent_at = now;
     }
 
     /// Forgets all that the peer said by SACK (reneging, time-out without SACK).
     pub(crate) fn clear_sacked(&mut self) {
         for r in &mut self.queue {
-            r.marks.clear(Marks::SACKED);
+            r.marks.remove(Marks::SACKED);
         }
         self.sacked = 0;
     }
@@ -235,7 +227,7 @@ impl Records {
         }
         (from..self.queue.len()).find(|i| {
             let m = self.queue[*i].marks;
-            m.has(Marks::LOST) && !m.has(Marks::RETRANS)
+            m.contains(Marks::LOST) && !m.contains(Marks::RETRANS)
         })
     }
 
@@ -249,15 +241,15 @@ impl Records {
         }
         let mut first = r;
         first.end = at;
-        first.marks.clear(Marks::FIN);
+        first.marks.remove(Marks::FIN);
         let mut rest = r;
         rest.seq = at;
-        rest.marks.clear(Marks::SYN);
+        rest.marks.remove(Marks::SYN);
         self.queue[index] = first;
         self.queue.insert(index + 1, rest);
-        self.sacked += u32::from(r.marks.has(Marks::SACKED));
-        self.lost += u32::from(r.marks.has(Marks::LOST));
-        self.retrans += u32::from(r.marks.has(Marks::RETRANS));
+        self.sacked += u32::from(r.marks.contains(Marks::SACKED));
+        self.lost += u32::from(r.marks.contains(Marks::LOST));
+        self.retrans += u32::from(r.marks.contains(Marks::RETRANS));
     }
 
     /// Forgets everything: the connection ends.
@@ -267,7 +259,7 @@ impl Records {
 
     /// The counters equal a recount; for the lab's invariants.
     pub(crate) fn is_consistent(&self) -> bool {
-        let count = |mark| self.queue.iter().filter(|r| r.marks.has(mark)).count() as u32;
+        let count = |mark| self.queue.iter().filter(|r| r.marks.contains(mark)).count() as u32;
         self.sacked == count(Marks::SACKED)
             && self.lost == count(Marks::LOST)
             && self.retrans == count(Marks::RETRANS)

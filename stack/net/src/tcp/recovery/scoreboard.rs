@@ -79,11 +79,11 @@ fn tag_block(sk: &mut TcpSock, now: Instant, block: &SackBlock, out: &mut Sacked
             break;
         }
         // A record that the block covers in part is not counted until it is covered whole.
-        if r.seq.at_or_after(block.start) && !r.marks.has(Marks::SACKED) {
+        if r.seq.at_or_after(block.start) && !r.marks.contains(Marks::SACKED) {
             note_reordering(sk, &r.marks, r.seq);
             sk.records.mark_sacked(index);
             out.segments += 1;
-            let copy = if r.marks.has(Marks::EVER_RETRANS) {
+            let copy = if r.marks.contains(Marks::EVER_RETRANS) {
                 Retransmitted::Yes
             } else {
                 Retransmitted::No
@@ -100,7 +100,7 @@ fn tag_block(sk: &mut TcpSock, now: Instant, block: &SackBlock, out: &mut Sacked
 
 /// A hole below the highest SACK that fills without a retransmission was reordered.
 fn note_reordering(sk: &mut TcpSock, marks: &Marks, seq: SeqNum) {
-    if !marks.has(Marks::EVER_RETRANS)
+    if !marks.contains(Marks::EVER_RETRANS)
         && sk.records.sacked() > 0
         && seq.before(sk.warm.recovery.highest_sacked)
     {
@@ -114,7 +114,7 @@ pub(crate) fn infer_from_duplicate(sk: &mut TcpSock) {
     let next = (1..sk.records.len() as usize).find(|i| {
         sk.records
             .get(*i)
-            .is_some_and(|r| !r.marks.has(Marks::SACKED))
+            .is_some_and(|r| !r.marks.contains(Marks::SACKED))
     });
     if let Some(index) = next {
         sk.records.mark_sacked(index);
@@ -123,7 +123,11 @@ pub(crate) fn infer_from_duplicate(sk: &mut TcpSock) {
 
 /// Loss without SACK: the first record, once enough duplicates were counted (Linux `tcp_newreno_mark_lost`).
 pub(crate) fn newreno_mark_lost(sk: &mut TcpSock, una_advanced: bool, reordering: u32) -> u32 {
-    if sk.records.front().is_some_and(|r| r.marks.has(Marks::LOST)) {
+    if sk
+        .records
+        .front()
+        .is_some_and(|r| r.marks.contains(Marks::LOST))
+    {
         // Its retransmission is on the way, or about to be.
         return 0;
     }

@@ -2,6 +2,7 @@
 
 use crate::tcp::demux::Tuple;
 use crate::tcp::state::TcpState;
+use bitflags::bitflags;
 use core::net::Ipv4Addr;
 use millrace_wire::seq::SeqNum;
 
@@ -51,67 +52,41 @@ pub(crate) struct RxHot {
     pub pingpong: u8,
 }
 
-/// Bits that the data path asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Features(u8);
-
-impl Features {
-    /// Timestamps agreed.
-    pub const TIMESTAMPS: Self = Self(1);
-    /// SACK agreed.
-    pub const SACK: Self = Self(2);
-    /// Window scaling agreed.
-    pub const WSCALE: Self = Self(4);
-    /// An in-loop service owns the socket: bytes may be lent to it.
-    pub const ATTACHED: Self = Self(8);
-    /// No application owns the socket any more.
-    pub const ORPHAN: Self = Self(16);
-    /// No more receiving (shutdown, or FIN came).
-    pub const RCV_SHUTDOWN: Self = Self(32);
-    /// No more sending.
-    pub const SEND_SHUTDOWN: Self = Self(64);
-
-    #[inline]
-    pub(crate) const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    pub(crate) fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(crate) fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags! {
+    /// Bits that the data path asks for.
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+    pub(crate) struct Features: u8 {
+        /// Timestamps agreed.
+        const TIMESTAMPS = 1;
+        /// SACK agreed.
+        const SACK = 2;
+        /// Window scaling agreed.
+        const WSCALE = 4;
+        /// An in-loop service owns the socket: bytes may be lent to it.
+        const ATTACHED = 8;
+        /// No application owns the socket any more.
+        const ORPHAN = 16;
+        /// No more receiving (shutdown, or FIN came).
+        const RCV_SHUTDOWN = 32;
+        /// No more sending.
+        const SEND_SHUTDOWN = 64;
     }
 }
 
-/// Linux `icsk_ack.pending`, as bits.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct AckState(u8);
-
-impl AckState {
-    /// Data came that is not acknowledged yet.
-    pub const SCHED: Self = Self(1);
-    /// The delayed-ACK timer runs.
-    pub const TIMER: Self = Self(2);
-    /// The next ACK decision is "now".
-    pub const NOW: Self = Self(4);
-    /// A small segment with PSH came.
-    pub const PUSHED: Self = Self(8);
-    /// A second one.
-    pub const PUSHED2: Self = Self(16);
-
-    #[inline]
-    pub(crate) const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(crate) fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags! {
+    /// Linux `icsk_ack.pending`, as bits.
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+    pub(crate) struct AckState: u8 {
+        /// Data came that is not acknowledged yet.
+        const SCHED = 1;
+        /// The delayed-ACK timer runs.
+        const TIMER = 2;
+        /// The next ACK decision is "now".
+        const NOW = 4;
+        /// A small segment with PSH came.
+        const PUSHED = 8;
+        /// A second one.
+        const PUSHED2 = 16;
     }
 }
 
@@ -206,65 +181,35 @@ pub(crate) struct TxHot {
     pub tos: u8,
 }
 
-/// Control output that is due; a bit each.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Want(u8);
-
-impl Want {
-    /// A pure ACK, unless data carries it.
-    pub const ACK: Self = Self(1);
-    /// A tail loss probe.
-    pub const TLP: Self = Self(2);
-    /// A window probe or keepalive: an old sequence number that makes the peer answer.
-    pub const PROBE: Self = Self(4);
-    /// Retransmission of the first record, whatever the congestion window says (RTO).
-    pub const RTX_HEAD: Self = Self(8);
-    /// The SYN, first time.
-    pub const SYN: Self = Self(16);
-    /// A window probe that may carry what fits.
-    pub const WAKEUP: Self = Self(32);
-
-    #[inline]
-    pub(crate) const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(crate) fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
+bitflags! {
+    /// Control output that is due; a bit each.
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+    pub(crate) struct Want: u8 {
+        /// A pure ACK, unless data carries it.
+        const ACK = 1;
+        /// A tail loss probe.
+        const TLP = 2;
+        /// A window probe or keepalive: an old sequence number that makes the peer answer.
+        const PROBE = 4;
+        /// Retransmission of the first record, whatever the congestion window says (RTO).
+        const RTX_HEAD = 8;
+        /// The SYN, first time.
+        const SYN = 16;
+        /// A window probe that may carry what fits.
+        const WAKEUP = 32;
     }
 }
 
-/// Linux `tp->nonagle`.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Nonagle(u8);
-
-impl Nonagle {
-    /// TCP_NODELAY.
-    pub const OFF: Self = Self(1);
-    /// TCP_CORK.
-    pub const CORK: Self = Self(2);
-    /// MSG_MORE on the last send.
-    pub const MORE: Self = Self(4);
-
-    #[inline]
-    pub(crate) const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(crate) fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags! {
+    /// Linux `tp->nonagle`.
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+    pub(crate) struct Nonagle: u8 {
+        /// TCP_NODELAY.
+        const OFF = 1;
+        /// TCP_CORK.
+        const CORK = 2;
+        /// MSG_MORE on the last send.
+        const MORE = 4;
     }
 }
 

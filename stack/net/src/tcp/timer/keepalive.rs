@@ -14,7 +14,7 @@ use core::time::Duration;
 
 /// Starts the keepalive timer if the option is on, stops it otherwise.
 pub(crate) fn arm_keepalive(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if sk.rx.features.has(Features::ORPHAN) || !sk.rx.state.is_in(SYNCHRONIZED) {
+    if sk.rx.features.contains(Features::ORPHAN) || !sk.rx.state.is_in(SYNCHRONIZED) {
         return;
     }
     sk.warm.timers.keep = sk
@@ -40,7 +40,7 @@ fn idle_limit(sk: &TcpSock, ctx: &Ctx) -> Duration {
 
 pub(super) fn fire(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.keep = None;
-    if sk.rx.state == TcpState::FinWait2 && sk.rx.features.has(Features::ORPHAN) {
+    if sk.rx.state == TcpState::FinWait2 && sk.rx.features.contains(Features::ORPHAN) {
         let left = close::fin_time(sk, ctx).saturating_sub(Duration::from_millis(TIMEWAIT_MS));
         if sk.cold.opts.linger2.is_none_or(|s| s >= 0) && !left.is_zero() {
             close::become_mini(sk, ctx, Substate::FinWait2, left.as_millis() as u64);
@@ -87,7 +87,7 @@ fn probe(sk: &mut TcpSock, ctx: &mut Ctx) {
         return;
     }
     ctx.mib.inc(Counter::TcpExtTCPKeepAlive);
-    sk.tx.want.set(Want::PROBE);
+    sk.tx.want.insert(Want::PROBE);
     sk.warm.timers.probes_out = sk.warm.timers.probes_out.saturating_add(1);
     let interval = sk
         .cold

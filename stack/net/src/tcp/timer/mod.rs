@@ -110,7 +110,7 @@ pub(crate) enum Why {
 pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx, why: Why) -> Scheduled {
     let possible = ctx.sysctl.tcp_early_retrans >= 3
         && !sk.records.is_empty()
-        && sk.rx.features.has(Features::SACK)
+        && sk.rx.features.contains(Features::SACK)
         && sk.warm.recovery.state == CaState::Open
         && sk.warm.recovery.tlp_high_seq.is_none();
     if !possible {
@@ -231,10 +231,10 @@ pub(crate) fn fire(sk: &mut TcpSock, ctx: &mut Ctx) {
 /// Linux `tcp_delack_timer_handler`.
 fn delayed_ack(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.ack = None;
-    if !sk.rx.ack.has(AckState::SCHED) {
+    if !sk.rx.ack.contains(AckState::SCHED) {
         return;
     }
-    sk.rx.ack.clear(AckState::TIMER);
+    sk.rx.ack.remove(AckState::TIMER);
     if sk.rx.pingpong == 0 {
         // The application was slow: the interval was too short to save an ACK.
         let rto = sk.warm.rtt.rto().as_millis().min(u128::from(u16::MAX)) as u16;
@@ -244,7 +244,7 @@ fn delayed_ack(sk: &mut TcpSock, ctx: &mut Ctx) {
         sk.rx.pingpong = 0;
         sk.rx.ato = crate::tcp::input::acking::ATO_MIN;
     }
-    sk.tx.want.set(Want::ACK);
+    sk.tx.want.insert(Want::ACK);
     ctx.mib.inc(Counter::TcpExtDelayedACKs);
 }
 
@@ -255,7 +255,7 @@ fn loss_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
         rearm_rto(sk, ctx);
         return;
     }
-    sk.tx.want.set(Want::TLP);
+    sk.tx.want.insert(Want::TLP);
     ctx.mib.inc(Counter::TcpExtTCPLossProbes);
     // The time-out counts from the probe on.
     sk.warm.timers.rtx = Some((ctx.now + sk.warm.rtt.rto(), Rtx::Timeout));

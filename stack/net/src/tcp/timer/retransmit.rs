@@ -57,14 +57,14 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
         // R1 (RFC 9293 §3.8.3): look for another way.
         sk.warm.dst.generation = 0;
     }
-    sk.tx.want.set(Want::RTX_HEAD);
+    sk.tx.want.insert(Want::RTX_HEAD);
     let rto = clamp_to_user_timeout(sk, ctx, sk.warm.rtt.rto());
     sk.warm.timers.rtx = Some((ctx.now + rto, Rtx::Timeout));
 }
 
 /// The peer shrank its window to nothing over data in the network: retransmissions are window probes.
 fn is_window_closed(sk: &TcpSock) -> bool {
-    sk.tx.snd_wnd == 0 && !sk.rx.features.has(Features::ORPHAN) && !is_opening(sk)
+    sk.tx.snd_wnd == 0 && !sk.rx.features.contains(Features::ORPHAN) && !is_opening(sk)
 }
 
 /// As long as such a peer answers it is alive (RFC 9293 MUST-37); a silent one is given up.
@@ -80,7 +80,7 @@ fn closed_window(sk: &mut TcpSock, ctx: &mut Ctx) {
     machine::enter_loss(sk, ctx);
     sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
     sk.warm.rtt.back_off(rto_max(ctx));
-    sk.tx.want.set(Want::RTX_HEAD);
+    sk.tx.want.insert(Want::RTX_HEAD);
     sk.warm.timers.rtx = Some((ctx.now + sk.warm.rtt.rto(), Rtx::Timeout));
 }
 
@@ -101,7 +101,7 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
         return user_timeout_passed(sk, ctx);
     }
     let mut boundary = ctx.sysctl.tcp_retries2;
-    if sk.rx.features.has(Features::ORPHAN) {
+    if sk.rx.features.contains(Features::ORPHAN) {
         boundary = match ctx.sysctl.tcp_orphan_retries {
             0 => 8,
             n => n,
@@ -180,7 +180,7 @@ pub(crate) fn arm_probe0(sk: &mut TcpSock, ctx: &mut Ctx) {
 /// Nobody waits for an orphan's data: a peer that answers probes and never opens its window does not keep it for ever.
 /// The back-off judges, which answers do not reset.
 fn orphan_is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
-    if !sk.rx.features.has(Features::ORPHAN) {
+    if !sk.rx.features.contains(Features::ORPHAN) {
         return false;
     }
     let backoff = u32::from(sk.warm.timers.backoff);
@@ -199,7 +199,7 @@ pub(crate) fn window_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
     let since = *sk.warm.timers.probes_since.get_or_insert(ctx.now);
     // As long as the peer answers (probes_out goes back to 0) the connection stays open (MUST-37).
-    let max_probes = if sk.rx.features.has(Features::ORPHAN) {
+    let max_probes = if sk.rx.features.contains(Features::ORPHAN) {
         match ctx.sysctl.tcp_orphan_retries {
             0 => 8,
             n => n,
