@@ -124,15 +124,15 @@ impl Stack {
             }
             Occupant::Somebody => return Err(SockError::AddrNotAvailable),
         }
+        let dst = self
+            .ctx
+            .route(tuple.remote, Some(tuple.local))
+            .ok_or(SockError::NetUnreachable)?;
         let hash = tuple.hash(&self.ctx.keys);
         self.socks.ehash.insert(hash, s.place());
         if named_port == 0 {
             self.socks.bhash.add_child(tuple.lport);
         }
-        let dst = self
-            .ctx
-            .route(tuple.remote, Some(tuple.local))
-            .ok_or(SockError::NetUnreachable)?;
         let ctx = &mut self.ctx;
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
