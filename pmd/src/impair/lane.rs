@@ -7,6 +7,7 @@ use core::cmp::{Ordering, Reverse};
 use core::time::Duration;
 use std::collections::BinaryHeap;
 
+use millrace_wire::ethernet::{EtherType, EthernetView};
 use millrace_wire::frame::{RxCsum, RxMeta};
 use millrace_wire::time::Instant;
 use rand_chacha::ChaCha8Rng;
@@ -15,6 +16,10 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// An Ethernet header: truncation leaves at least this.
 const ETH_HLEN: usize = 14;
 
+fn is_arp(frame: &[u8]) -> bool {
+    EthernetView::parse(frame).is_ok_and(|view| view.ethertype() == EtherType::ARP)
+}
+
 /// What happens to frames in one direction. The default is nothing. Probabilities are in parts per million.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Faults {
@@ -22,9 +27,9 @@ pub struct Faults {
     pub loss_ppm: u32,
     /// Frames that arrive twice.
     pub duplicate_ppm: u32,
-    /// Frames with one flipped bit.
+    /// Frames with one flipped bit, ARP aside.
     pub corrupt_ppm: u32,
-    /// Frames cut to a random shorter length, at least 14 bytes.
+    /// Frames cut to a random shorter length, at least 14 bytes, ARP aside.
     pub truncate_ppm: u32,
     /// Frames held back until [`Faults::reorder_distance`] later ones have overtaken them.
     pub reorder_ppm: u32,
@@ -267,9 +272,13 @@ impl Lane {
         }
     }
 
-    /// Flips a bit and cuts the end off, as chance has it.
+    /// Flips a bit and cuts the end off, as chance has it. ARP is spared: it has no checksum and relies on the link's,
+    /// by which a real link drops what was damaged.
     fn damage(&mut self, data: &mut Vec<u8>) -> Fate {
         let mut fate = Fate::Spares;
+        if is_arp(data) {
+            return fate;
+        }
         if self.chance(self.faults.corrupt_ppm) == Fate::Strikes && !data.is_empty() {
             let bit = self.below(data.len() as u64 * 8) as usize;
             data[bit / 8] ^= 1 << (bit % 8);

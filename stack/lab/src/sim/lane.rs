@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use millrace_wire::ethernet::HEADER_LEN;
+use millrace_wire::ethernet::{EtherType, EthernetView, HEADER_LEN};
 use millrace_wire::ipv4::{Ipv4View, protocol};
 use millrace_wire::tcp::{TcpView, fill_checksum};
 use millrace_wire::time::Instant;
@@ -137,9 +137,12 @@ impl Lane {
         cut.contains(&since_start) || self.dice.chance(self.faults.loss_ppm)
     }
 
-    /// One bit flipped (which every checksum notices), or the end cut off.
+    /// One bit flipped (which every checksum notices), or the end cut off. ARP has no checksum and relies on the
+    /// link's, which a real link checks: it is left alone.
     fn damage(&mut self, bytes: &mut Vec<u8>) {
-        if bytes.is_empty() {
+        let is_arp =
+            EthernetView::parse(bytes).is_ok_and(|frame| frame.ethertype() == EtherType::ARP);
+        if bytes.is_empty() || is_arp {
             return;
         }
         let last_bit = bytes.len() as u64 * BITS - 1;
