@@ -81,6 +81,8 @@ struct Net<A, B> {
     /// Every how many-th frame towards b is lost; 0 is none.
     lose: usize,
     count: usize,
+    /// Nothing gets through.
+    cut: bool,
 }
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -117,6 +119,7 @@ impl<A1: Service, B1: Service> Net<A1, B1> {
             apps,
             lose: 0,
             count: 0,
+            cut: false,
         }
     }
 
@@ -134,6 +137,9 @@ impl<A1: Service, B1: Service> Net<A1, B1> {
                 && !self.b.has_output(iface)
             {
                 return;
+            }
+            if self.cut {
+                continue;
             }
             if self.lose > 0 {
                 to_b.0.retain(|_| {
@@ -308,4 +314,87 @@ fn refused_and_reset() {
     );
     net.a.close(net.now, c).unwrap();
     assert_eq!((net.a.census().sockets, net.b.census().sockets), (0, 1));
+}
+
+/// The neighbour's entry is gone and nobody answers for a while: what was sent meanwhile goes out later.
+#[test]
+fn data_outlives_a_neighbour_that_does_not_answer() {
+    let mut net = Net::new(LinkKind::Ethernet, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    net.run(Duration::from_secs(1800));
+    net.cut = true;
+    assert_eq!(net.a.send(net.now, c, b"late", MsgFlags::NONE), Ok(4));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.b.recv_len(s), Ok(0));
+    net.cut = false;
+    net.run(Duration::from_secs(30));
+    assert_eq!(net.b.recv_len(s), Ok(4));
+}
+
+/// A peer that answers every probe and never opens its window does not keep an orphan for ever.
+#[test]
+fn an_orphan_with_a_closed_window_ends() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    for _ in 0..200 {
+        let _ = net.a.send(net.now, c, &[7; 8192], MsgFlags::NONE);
+        net.run(Duration::from_millis(10));
+    }
+    assert!(net.a.send_queued(c).unwrap() > 0);
+    net.a.close(net.now, c).unwrap();
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.a.census().orphans, 1);
+    net.run(Duration::from_secs(1200));
+    assert_eq!((net.a.census().orphans, net.a.census().sockets), (0, 0));
+    assert!(net.b.recv_len(s).unwrap() > 0, "the peer never read");
+}
+
+/// A refused attempt leaves the socket ready for another (Linux).
+#[test]
+fn connect_again_after_a_refusal() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let to = SocketAddrV4::new(B, 80);
+    let c = net.a.tcp_socket().unwrap();
+    assert_eq!(net.a.connect(net.now, c, to), Err(SockError::InProgress));
+    net.settle();
+    assert_eq!(net.a.connect(net.now, c, to), Err(SockError::Refused));
+    listener(&mut net.b, false);
+    assert_eq!(net.a.connect(net.now, c, to), Err(SockError::InProgress));
+    assert_eq!(net.a.connect(net.now, c, to), Err(SockError::Already));
+    net.settle();
+    assert_eq!(net.a.connect(net.now, c, to), Ok(()));
+    assert_eq!(net.a.connect(net.now, c, to), Err(SockError::IsConnected));
+    assert_eq!(net.a.state(c), Ok(TcpState::Established));
+}
+
+/// The last ACK of a handshake that met a full accept queue is asked for again.
+#[test]
+fn a_handshake_completes_when_the_accept_queue_has_room() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    // Two handshakes at a time, and three complete connections: the fourth client's ACK finds no room.
+    net.b.listen(l, 2).unwrap();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let c = net.a.tcp_socket().unwrap();
+            let _ = net.a.connect(net.now, c, SocketAddrV4::new(B, 80));
+            c
+        })
+        .collect();
+    net.run(Duration::from_secs(4));
+    for c in &clients {
+        assert_eq!(net.a.state(*c), Ok(TcpState::Established));
+    }
+    let mut accepted = 0;
+    for _ in 0..60 {
+        while net.b.accept(net.now, l).is_ok() {
+            accepted += 1;
+        }
+        net.run(Duration::from_secs(1));
+    }
+    assert_eq!(accepted, 4);
+    assert!(net.b.mib().value(Counter::TcpExtListenOverflows) > 0);
+    assert_eq!(net.b.census().requests, 0);
 }
