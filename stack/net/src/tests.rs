@@ -322,7 +322,7 @@ fn data_outlives_a_neighbour_that_does_not_answer() {
     let mut net = Net::new(LinkKind::Ethernet, (Nobody, Nobody));
     let l = listener(&mut net.b, false);
     let (c, s) = connected(&mut net, l);
-    net.run(Duration::from_secs(1800));
+    net.a.ctx.neigh.flush_iface(IfaceId(0));
     net.cut = true;
     assert_eq!(net.a.send(net.now, c, b"late", MsgFlags::NONE), Ok(4));
     net.run(Duration::from_secs(10));
