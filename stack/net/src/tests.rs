@@ -398,3 +398,21 @@ fn a_handshake_completes_when_the_accept_queue_has_room() {
     assert!(net.b.mib().value(Counter::TcpExtListenOverflows) > 0);
     assert_eq!(net.b.census().requests, 0);
 }
+
+/// After 4 GiB the sequence numbers come round to the initial one; that must not look like an open handshake.
+#[test]
+fn sequence_numbers_come_round_to_the_initial_one() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    let sk = net.a.socks.tcp.get_mut(c).unwrap();
+    sk.warm.iss = sk.tx.snd_una;
+    for word in [b"first.", b"second"] {
+        assert_eq!(net.a.send(net.now, c, word, MsgFlags::NONE), Ok(6));
+        net.run(Duration::from_secs(1));
+        let mut buf = [0; 16];
+        assert_eq!(net.b.recv(net.now, s, &mut buf, MsgFlags::NONE), Ok(6));
+        assert_eq!(&buf[..6], word);
+    }
+    assert_eq!(net.a.send_queued(c), Ok(0));
+}
