@@ -29,7 +29,6 @@ impl<F: Copy + Eq> NeighTable<F> {
             && let Some(entry) = self.entry_mut(slot)
         {
             entry.flows.push(flow);
-            self.parked_flows += 1;
             return;
         }
         self.bounce(iface, ip, vec![flow], Vec::new());
@@ -88,21 +87,6 @@ impl<F: Copy + Eq> NeighTable<F> {
         }
     }
 
-    /// Takes back a parked flow, whose socket goes away. Cheap when nothing is parked; otherwise looks through the
-    /// entries, so call it only for a flow that is parked.
-    pub fn forget_flow(&mut self, flow: F) {
-        if self.parked_flows == 0 {
-            return;
-        }
-        for entry in self.slots.iter_mut().flatten() {
-            if let Some(at) = entry.flows.iter().position(|&parked| parked == flow) {
-                entry.flows.remove(at);
-                self.parked_flows -= 1;
-                return;
-            }
-        }
-    }
-
     /// The slot of an entry that is being resolved.
     fn unresolved(&mut self, iface: IfaceId, ip: Ipv4Addr) -> Option<u32> {
         let slot = self.find(Key { iface, ip })?;
@@ -139,7 +123,6 @@ impl<F: Copy + Eq> NeighTable<F> {
         let flows = core::mem::take(&mut entry.flows);
         let packets = core::mem::take(&mut entry.packets);
         let bytes = core::mem::take(&mut entry.packet_bytes);
-        self.parked_flows -= flows.len();
         self.parked_bytes -= bytes;
         Some((flows, packets.into()))
     }

@@ -47,8 +47,6 @@ pub struct NeighTable<F> {
     reachable_time: Duration,
     redraw_at: Instant,
     random: u64,
-    /// Flows parked on all entries.
-    pub(super) parked_flows: usize,
     /// Bytes of packets parked on all entries.
     pub(super) parked_bytes: usize,
 }
@@ -90,7 +88,6 @@ impl<F: Copy + Eq> NeighTable<F> {
             reachable_time: config.base_reachable_time,
             redraw_at: Instant::ZERO,
             random,
-            parked_flows: 0,
             parked_bytes: 0,
         }
     }

@@ -365,28 +365,6 @@ fn what_parks_too_late_comes_back_at_once() {
 }
 
 #[test]
-fn forgotten_flows_do_not_come_back() {
-    let mut table = table();
-    let _ = table.resolve(at(0.0), IFACE, PEER);
-    effects(&mut table);
-    for flow in 1..=3 {
-        table.park_flow(IFACE, PEER, flow);
-    }
-    table.forget_flow(2);
-    table.forget_flow(99);
-    table.flush_iface(IFACE);
-    let fail = Effect::Fail {
-        iface: IFACE,
-        ip: PEER,
-        flows: vec![1, 3],
-        packets: vec![],
-    };
-    assert_eq!(effects(&mut table), [fail]);
-    assert!(table.is_empty());
-    assert_eq!(table.next_deadline(), None, "no timer outlives its entry");
-}
-
-#[test]
 fn flush_spares_other_interfaces() {
     let mut table = table();
     let _ = table.resolve(at(0.0), IFACE, PEER);

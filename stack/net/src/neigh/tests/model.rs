@@ -17,7 +17,6 @@ enum Event {
         for_us: u8,
         cast: Cast,
     },
-    Forget(usize),
     Permanent(u8),
     Remove(u8),
     Flush,
@@ -34,7 +33,6 @@ fn event() -> impl Strategy<Value = Event> {
         2 => host().prop_map(Event::Confirm),
         6 => (op, host(), 0u8..4, 0u8..3, cast)
             .prop_map(|(op, host, mac, for_us, cast)| Event::Arp { op, host, mac, for_us, cast }),
-        1 => (0usize..40).prop_map(Event::Forget),
         1 => host().prop_map(Event::Permanent),
         1 => host().prop_map(Event::Remove),
         1 => Just(Event::Flush),
@@ -114,11 +112,6 @@ impl World {
                 };
                 let _ = input(table, *now, cast, &packet);
             }
-            Event::Forget(at) => {
-                if at < self.parked_flows.len() {
-                    table.forget_flow(self.parked_flows.remove(at));
-                }
-            }
             Event::Permanent(host) => table.add_permanent(*now, IFACE, ip(host), PEER_MAC),
             Event::Remove(host) => table.remove(IFACE, ip(host)),
             Event::Flush => table.flush_iface(IFACE),
@@ -166,7 +159,13 @@ impl World {
             entries().map(|e| e.flows.len()).sum::<usize>(),
             self.parked_flows.len()
         );
-        assert_eq!(table.parked_flows, self.parked_flows.len());
+        let parked: usize = table
+            .slots
+            .iter()
+            .flatten()
+            .map(|entry| entry.flows.len())
+            .sum();
+        assert_eq!(parked, self.parked_flows.len());
         let queued: usize = entries().map(|e| e.packets.len()).sum();
         assert_eq!(
             queued as u64 + self.returned_packets,
