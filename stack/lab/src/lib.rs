@@ -11,4 +11,5 @@ pub mod clock;
 pub mod drill;
 pub mod fuzz;
 pub mod host;
+pub mod machine;
 pub mod sim;

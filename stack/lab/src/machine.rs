@@ -1,0 +1,83 @@
+//! What a script runs against: something that answers Linux's socket calls, takes and sends raw IP packets on one
+//! interface, and has a time. Two exist: the stack in virtual time, and the kernel over a TUN device.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use millrace_posix::call::{Call, Return};
+
+/// A raw IP packet that was sent, and when (since the machine started).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentPacket {
+    /// When.
+    pub at: Duration,
+    /// The packet from its IP header on.
+    pub bytes: Vec<u8>,
+}
+
+/// Names a call that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// How a call went on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It returned.
+    Done(Return),
+    /// It waits; [`Machine::returned`] tells when it is over.
+    Waits(Ticket),
+}
+
+/// The machine itself failed: not a verdict about what it does, but no verdict can be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// Why [`Machine::pass_time`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// The time is up.
+    Due,
+    /// A packet was sent, or a call that waited has returned.
+    Something,
+}
+
+/// See the module.
+pub trait Machine {
+    /// Time since the start.
+    fn now(&self) -> Duration;
+
+    /// Lets time pass up to `until` (since the start), but comes back as soon as a packet is sent or a waiting call
+    /// returns. A point that has passed only does what is due now.
+    ///
+    /// # Errors
+    /// The machine is stuck or has failed.
+    fn pass_time(&mut self, until: Duration) -> Result<Passed, Broken>;
+
+    /// Hands packets to the interface as one batch, in order, and lets the answers come.
+    ///
+    /// # Errors
+    /// The interface refused one.
+    fn inject(&mut self, packets: &[Vec<u8>]) -> Result<(), Broken>;
+
+    /// Packets sent and not yet taken, oldest first.
+    fn sent(&mut self) -> &mut VecDeque<SentPacket>;
+
+    /// Starts a call.
+    ///
+    /// # Errors
+    /// The machine cannot make this call at all.
+    fn start(&mut self, call: Call) -> Result<Progress, Broken>;
+
+    /// What a call that waited returned, and when; `None` while it waits. Each is told once.
+    fn returned(&mut self, ticket: Ticket) -> Option<(Return, Duration)>;
+
+    /// Changes a setting: `name` as in `net.ipv4.tcp_sack`, with dots.
+    ///
+    /// # Errors
+    /// No such setting, or not this value.
+    fn set_sysctl(&mut self, name: &str, value: &str) -> Result<(), Broken>;
+
+    /// A counter of `/proc/net/snmp` or `netstat`, by its `nstat` name (`TcpExtTCPTimeouts`).
+    fn counter(&mut self, name: &str) -> Option<u64>;
+}

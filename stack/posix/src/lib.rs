@@ -1,0 +1,8 @@
+//! Linux's socket system calls over [`Stack`](millrace_net::Stack): descriptors, the kernel's numbers and byte layouts,
+//! poll and epoll. Sans-I/O like the stack: a call that must wait is a value that is stepped.
+//!
+//! [`call::Call`] says what a program asks and [`call::Return`] what it gets, so that the same call can be given to the
+//! stack, to the kernel, or to anything else that answers as Linux does.
+#![forbid(unsafe_code)]
+
+pub mod call;
