@@ -42,6 +42,56 @@ pub enum Passed {
     Something,
 }
 
+/// What became of a shell command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commanded {
+    /// It ran.
+    Ran {
+        /// Its exit status; 0 is success.
+        status: i32,
+        /// What it printed, for messages.
+        output: String,
+    },
+    /// The machine has no shell: the script interpreter finds out what the command means, and uses
+    /// [`Machine::set_sysctl`], [`Machine::counters`] and [`Machine::change_link`].
+    NoShell,
+}
+
+/// A change to the interface or to the route behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkChange {
+    /// `ip link set dev tun0 mtu N`.
+    Mtu(u16),
+    /// `ip route change …`: all metrics of the route, those not named are unset.
+    Route(RouteMetrics),
+    /// `tc qdisc replace dev tun0 root …`.
+    Qdisc(Qdisc),
+}
+
+/// Metrics of a route, as `ip route` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteMetrics {
+    /// `mtu N`, octets.
+    pub mtu: Option<u16>,
+    /// `mtu lock N`: path MTU discovery does not change it.
+    pub mtu_locked: bool,
+    /// `advmss N`, octets.
+    pub advmss: Option<u16>,
+    /// `initcwnd N`, segments.
+    pub initcwnd: Option<u32>,
+    /// `initrwnd N`, segments.
+    pub initrwnd: Option<u32>,
+}
+
+/// A root queueing discipline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qdisc {
+    /// `pfifo`, with its limit in packets if one is named.
+    Pfifo(Option<u32>),
+    /// `fq`: paces.
+    Fq,
+}
+
 /// See the module.
 pub trait Machine {
     /// Time since the start.
@@ -80,4 +130,36 @@ pub trait Machine {
 
     /// A counter of `/proc/net/snmp` or `netstat`, by its `nstat` name (`TcpExtTCPTimeouts`).
     fn counter(&mut self, name: &str) -> Option<u64>;
+
+    /// Whether time passes by itself: then the script may be late, and calls take a moment.
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
+    /// `CLOCK_REALTIME` at the start, for times that control messages tell.
+    fn realtime_start(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// All counters, by their `nstat` names.
+    fn counters(&mut self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+
+    /// Runs a shell command and waits for its end.
+    ///
+    /// # Errors
+    /// The shell itself cannot be run.
+    fn command(&mut self, text: &str) -> Result<Commanded, Broken> {
+        let _ = text;
+        Ok(Commanded::NoShell)
+    }
+
+    /// Changes the interface or its route.
+    ///
+    /// # Errors
+    /// The machine cannot do this.
+    fn change_link(&mut self, change: &LinkChange) -> Result<(), Broken> {
+        Err(Broken(format!("no way to do {change:?}")))
+    }
 }
