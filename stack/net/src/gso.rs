@@ -104,6 +104,8 @@ pub(crate) struct Super<'a> {
     pub pos: u64,
     pub len: u32,
     pub mss: u16,
+    /// Added to the flags of the first packet (CWR).
+    pub first: TcpFlags,
     /// Added to the flags of the last packet.
     pub last: TcpFlags,
 }
@@ -119,22 +121,22 @@ pub(crate) fn cut(
         let Some(slot) = batch.next(header) else {
             return (0, 0);
         };
-        job.template.write(slot, 0, job.last, 0);
+        job.template.write(slot, 0, job.first | job.last, 0);
         return (1, 0);
     };
     let (mut packets, mut done) = (0, 0);
+    let mut flags = job.first;
     while done < job.len {
         let take = (job.len - done).min(u32::from(job.mss));
         let Some(slot) = batch.next(header + take as usize) else {
             break;
         };
         ring.copy_to(job.pos + u64::from(done), &mut slot[header..]);
-        let flags = if done + take == job.len {
-            job.last
-        } else {
-            TcpFlags::NONE
-        };
+        if done + take == job.len {
+            flags |= job.last;
+        }
         job.template.write(slot, done, flags, take as usize);
+        flags = TcpFlags::NONE;
         done += take;
         packets += 1;
     }

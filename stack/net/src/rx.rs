@@ -11,7 +11,7 @@ use crate::link::{self, Cast, Inbound, L3Proto};
 use crate::sock::error::SockError;
 use crate::stats::Counter;
 use crate::tcp::demux::Tuple;
-use crate::tcp::input::{self, Fate, fast};
+use crate::tcp::input::{self, Fate, ecn, fast};
 use crate::tcp::output::reset;
 use crate::tcp::segment::{Part, Payload, Segment};
 use millrace_wire::arp::ArpPacket;
@@ -85,15 +85,19 @@ impl Stack {
         gro: &mut Gro,
     ) -> Result<(), DropReason> {
         self.ctx.mib.inc(Counter::IpInReceives);
-        let accepted =
-            ip::input(bytes, Origin::Wire, &self.ctx.routes).inspect_err(
-                |reason| match reason {
-                    DropReason::Ipv4NotOurs | DropReason::Ipv4MartianSource => {
-                        self.ctx.mib.inc(Counter::IpInAddrErrors)
-                    }
-                    _ => self.ctx.mib.inc(Counter::IpInHdrErrors),
-                },
-            )?;
+        let mark = ecn::counter(bytes.get(1).copied().unwrap_or_default());
+        let accepted = ip::input(bytes, Origin::Wire, &self.ctx.routes).inspect_err(|reason| {
+            match reason {
+                DropReason::Ipv4NotOurs | DropReason::Ipv4MartianSource => {
+                    self.ctx.mib.inc(Counter::IpInAddrErrors)
+                }
+                _ => self.ctx.mib.inc(Counter::IpInHdrErrors),
+            }
+            if *reason != DropReason::Ipv4Malformed {
+                self.ctx.mib.inc(mark);
+            }
+        })?;
+        self.ctx.mib.inc(mark);
         match accepted.packet.protocol() {
             protocol::TCP => {
                 self.ctx.mib.inc(Counter::IpInDelivers);

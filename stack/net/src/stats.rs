@@ -192,6 +192,18 @@ mib! {
     TcpExtTCPWinProbe
     /// Keepalive probes sent
     TcpExtTCPKeepAlive
+    /// Segments that the peer has got, by ACK or SACK
+    TcpExtTCPDelivered
+    /// Of them, those whose ACK echoed congestion (ECE)
+    TcpExtTCPDeliveredCE
+    /// IPv4 packets received without an ECN mark
+    IpExtInNoECTPkts
+    /// IPv4 packets received with the mark ECT(1)
+    IpExtInECT1Pkts
+    /// IPv4 packets received with the mark ECT(0)
+    IpExtInECT0Pkts
+    /// IPv4 packets received with the mark CE: congestion
+    IpExtInCEPkts
     /// Data segments whose checksum the device had verified
     MillraceCsumByDevice
     /// Stale socket ids that were presented

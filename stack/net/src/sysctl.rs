@@ -128,6 +128,10 @@ sysctls! {
     tcp_syn_retries: u32 = 6, 1, 127;
     /// Retransmissions of a SYN-ACK before the request is dropped.
     tcp_synack_retries: u32 = 5, 0, 255;
+    /// Explicit congestion notification (RFC 3168): 0 off, 1 offer and accept it, 2 accept it.
+    tcp_ecn: u32 = 2, 0, 2;
+    /// A SYN that offers ECN and is lost goes out again without it (RFC 3168 §6.1.1.1).
+    tcp_ecn_fallback: bool = true, 0, 1;
     /// Offer and accept timestamps (RFC 7323).
     tcp_timestamps: u32 = 1, 0, 2;
     /// Offer and accept window scaling (RFC 7323).

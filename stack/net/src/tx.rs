@@ -308,6 +308,7 @@ impl Ctx {
             pos: 0,
             len: 0,
             mss: 1,
+            first: TcpFlags::NONE,
             last: TcpFlags::NONE,
         };
         if gso::cut(&job, None, batch).0 == 0 {

@@ -13,8 +13,9 @@ pub(crate) fn ssthresh(sk: &TcpSock) -> u32 {
 
 /// Grows the window for what an ACK delivered (Linux `tcp_cong_control`).
 pub(crate) fn on_ack(sk: &mut TcpSock, facts: &AckFacts) {
-    // In fast recovery the window stays where the loss put it.
-    if facts.delivered == 0 || sk.warm.recovery.state == CaState::Recovery || !is_cwnd_limited(sk) {
+    // In fast recovery and after an echo the window stays where it was put.
+    let reduced = matches!(sk.warm.recovery.state, CaState::Cwr | CaState::Recovery);
+    if facts.delivered == 0 || reduced || !is_cwnd_limited(sk) {
         return;
     }
     reno::grow(sk, facts.delivered);

@@ -3,7 +3,7 @@
 use crate::core::Ctx;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
-use crate::tcp::input::fast;
+use crate::tcp::input::{ecn, fast};
 use crate::tcp::output::{self, window};
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::hot::{Features, Want};
@@ -32,6 +32,7 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.rx.rcv_ssthresh = initial.wnd;
     sk.rx.rcv_wscale = initial.wscale;
     set_numbers(sk, iss);
+    sk.rx.ecn = Default::default();
     output::sync_mss(sk, ctx);
     set_state(sk, ctx, TcpState::SynSent);
     ctx.mib.inc(Counter::TcpActiveOpens);
@@ -68,6 +69,7 @@ pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options:
     if options.sack_permitted && ctx.sysctl.tcp_sack {
         sk.rx.features.insert(Features::SACK);
     }
+    ecn::negotiate(sk, seg);
     match options.wscale.filter(|_| ctx.sysctl.tcp_window_scaling) {
         Some(shift) => {
             sk.rx.features.insert(Features::WSCALE);

@@ -10,7 +10,7 @@ use crate::tcp::input::Fate;
 use crate::tcp::output;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::cold::Cold;
-use crate::tcp::sock::hot::Features;
+use crate::tcp::sock::hot::{EcnFlags, Features};
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::state::{TcpState, set_state};
@@ -236,6 +236,9 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
         if on {
             sk.rx.features.insert(feature);
         }
+    }
+    if req.ecn_ok {
+        sk.rx.ecn = EcnFlags::OK;
     }
     if req.wscale_ok {
         sk.rx.rcv_wscale = req.rcv_wscale;

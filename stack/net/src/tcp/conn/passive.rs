@@ -7,7 +7,7 @@ use crate::ids::SockId;
 use crate::qdisc::Ctl;
 use crate::stats::Counter;
 use crate::tcp::demux::Tuple;
-use crate::tcp::input::Fate;
+use crate::tcp::input::{Fate, ecn};
 use crate::tcp::output::{self, window};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::request::Request;
@@ -87,6 +87,7 @@ impl Stack {
         let initial = window::initial(opts.rcvbuf, mss, sysctl, opts.rcvbuf_locked);
         let wscale = options.wscale.filter(|_| sysctl.tcp_window_scaling);
         let sack_ok = options.sack_permitted && sysctl.tcp_sack;
+        let ecn_ok = ecn::accepts_syn(seg, sysctl.tcp_ecn);
         let iss = iss.unwrap_or_else(|| isn::initial(&self.ctx, &tuple));
         let request = |id: SockId| Request {
             tuple,
@@ -110,6 +111,7 @@ impl Stack {
             wscale_ok: wscale.is_some(),
             ts_ok: ts.is_some(),
             sack_ok,
+            ecn_ok,
             tos,
             last_oow_ack: 0,
         };
@@ -159,7 +161,7 @@ impl Stack {
             tuple: req.tuple,
             seq: req.iss,
             ack: req.irs + 1,
-            flags: TcpFlags::SYN | TcpFlags::ACK,
+            flags: TcpFlags::SYN | TcpFlags::ACK | ecn::syn_ack_flags(req.ecn_ok),
             window: req.rcv_wnd.min(u32::from(u16::MAX)) as u16,
             options: write_syn(Some(mss), wscale, req.sack_ok, ts),
             dst,

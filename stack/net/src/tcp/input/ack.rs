@@ -5,7 +5,7 @@ use crate::drop::DropReason;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::cong;
-use crate::tcp::input::{fast, validate};
+use crate::tcp::input::{ecn, fast, validate};
 use crate::tcp::output;
 use crate::tcp::recovery::machine::{self, AckFacts, CaState};
 use crate::tcp::recovery::rack::{self, Retransmitted};
@@ -66,7 +66,9 @@ pub(crate) fn process(
         ctx.mib.inc(Counter::TcpExtTCPPureAcks);
     }
     let window = update_window(sk, ctx, seg);
+    let in_network = !sk.records.is_empty();
     let mut facts = AckFacts {
+        ece: in_network && ecn::is_echo(sk, seg),
         ecr: options
             .timestamps
             .map(|ts| ts.ecr)
@@ -85,6 +87,7 @@ pub(crate) fn process(
         take_rtt(sk, ctx, ctx.now.since(sent));
     }
     sk.cold.soft_err = None;
+    ecn::accept_cwr(sk, seg);
     timer::heard(sk, ctx);
     after_ack(sk, ctx, &facts);
     Verdict::Acceptable
@@ -103,9 +106,18 @@ pub(crate) fn process_fast(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
 }
 
 fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
-    let unusual =
-        facts.duplicate || sk.warm.recovery.state != CaState::Open || sk.records.sacked() > 0;
+    let unusual = facts.duplicate
+        || facts.ece
+        || sk.warm.recovery.state != CaState::Open
+        || sk.records.sacked() > 0;
     let changed = facts.una_advanced || facts.delivered > 0;
+    let delivered = u64::from(facts.delivered);
+    ctx.mib.add(Counter::TcpExtTCPDelivered, delivered);
+    if facts.ece {
+        ctx.mib.add(Counter::TcpExtTCPDeliveredCE, delivered);
+        let sum = &mut sk.warm.recovery.delivered_ce;
+        *sum = sum.wrapping_add(facts.delivered);
+    }
     if unusual || sk.warm.recovery.tlp_high_seq.is_some() {
         machine::fast_retransmit_alert(sk, ctx, facts);
     }

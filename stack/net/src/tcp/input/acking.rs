@@ -1,6 +1,7 @@
 //! When to acknowledge (Linux `__tcp_ack_snd_check`, `tcp_event_data_recv`): delayed, every second segment, quick.
 
 use crate::core::Ctx;
+use crate::tcp::input::ecn;
 use crate::tcp::mem;
 use crate::tcp::output::window;
 use crate::tcp::segment::Segment;
@@ -27,6 +28,10 @@ pub(crate) fn event_data_recv(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
     }
     let last = seg.len.saturating_sub(whole * u32::from(seg.mss));
     one_segment(sk, ctx, last.min(u32::from(u16::MAX)) as u16, seg.flags);
+    // The segments of a train have the same mark.
+    if !sk.rx.ecn.is_empty() {
+        ecn::on_data(sk, seg.tos);
+    }
 }
 
 fn one_segment(sk: &mut TcpSock, ctx: &Ctx, len: u16, flags: TcpFlags) {
@@ -63,7 +68,8 @@ fn adapt_to_gap(sk: &mut TcpSock, gap: u32) {
 }
 
 /// Data came out of order: the ACK is at once.
-pub(crate) fn event_data_recv_ofo(sk: &mut TcpSock) {
+pub(crate) fn event_data_recv_ofo(sk: &mut TcpSock, seg: &Segment) {
+    ecn::on_data(sk, seg.tos);
     sk.rx.ack.insert(AckState::SCHED);
 }
 
@@ -87,7 +93,12 @@ fn increase_quickack(sk: &mut TcpSock, max: u8) {
 
 /// Something is wrong: acknowledge at once for a while (Linux `tcp_enter_quickack_mode`).
 pub(crate) fn enter_quickack(sk: &mut TcpSock) {
-    increase_quickack(sk, MAX_QUICKACKS);
+    enter_quickack_for(sk, MAX_QUICKACKS);
+}
+
+/// The same for at most `max` ACKs.
+pub(crate) fn enter_quickack_for(sk: &mut TcpSock, max: u8) {
+    increase_quickack(sk, max);
     sk.rx.pingpong = 0;
     sk.rx.ato = ATO_MIN;
 }

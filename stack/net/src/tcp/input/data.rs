@@ -286,7 +286,7 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
         sk.warm.ofo.set_fin(end);
     }
     sk.rx.predict = false;
-    acking::event_data_recv_ofo(sk);
+    acking::event_data_recv_ofo(sk, seg);
     out_ack::send_record(sk, ctx);
     outcome
 }

@@ -4,6 +4,7 @@
 pub(crate) mod ack;
 pub(crate) mod acking;
 pub(crate) mod data;
+pub(crate) mod ecn;
 pub(crate) mod established;
 pub(crate) mod fast;
 pub(crate) mod fin;

@@ -2,6 +2,7 @@
 //! which has header prediction off, and both must send the same packets and end in the same state.
 
 use crate::link::{LinkConfig, LinkKind};
+use crate::tcp::input::ecn;
 use crate::*;
 use ::core::net::{Ipv4Addr, SocketAddrV4};
 use ::core::time::Duration;
@@ -20,7 +21,7 @@ const IRS: u32 = 0xffff_f000;
 #[derive(Clone, Debug)]
 enum Op {
     /// A segment: offset of its sequence number from what is next, length, flags, window, offset of its ACK from the
-    /// newest octet sent, change of the timestamp clock.
+    /// newest octet sent, change of the timestamp clock, ECN mark.
     Segment {
         seq: i32,
         len: u16,
@@ -28,6 +29,7 @@ enum Op {
         window: u16,
         ack: i32,
         ts: i32,
+        tos: u8,
     },
     /// Several in-order segments of one length in one poll.
     Burst {
@@ -46,22 +48,23 @@ fn ops(trains: u32) -> impl Strategy<Value = Vec<Op>> {
         8 => Just(TcpFlags::ACK.0),
         4 => Just(TcpFlags::ACK.0 | TcpFlags::PSH.0),
         1 => Just(TcpFlags::ACK.0 | TcpFlags::FIN.0),
-        1 => any::<u8>().prop_map(|f| f & 0x1f)
+        1 => any::<u8>().prop_map(|f| f & 0xdf)
     ];
     let window = prop_oneof![6 => Just(500u16), 2 => Just(501), 1 => Just(0), 1 => any::<u16>()];
     let ts = prop_oneof![8 => 0..3i32, 1 => -5..0i32];
     let len = prop_oneof![3 => Just(0u16), 3 => Just(1448), 2 => 1..1448u16];
-    let segment =
-        (seq, len, flags, window, ack, ts).prop_map(|(seq, len, flags, window, ack, ts)| {
-            Op::Segment {
-                seq,
-                len,
-                flags,
-                window,
-                ack,
-                ts,
-            }
-        });
+    let tos = prop_oneof![6 => Just(2u8), 2 => Just(3), 1 => 0..2u8];
+    let segment = (seq, len, flags, window, ack, ts, tos).prop_map(
+        |(seq, len, flags, window, ack, ts, tos)| Op::Segment {
+            seq,
+            len,
+            flags,
+            window,
+            ack,
+            ts,
+            tos,
+        },
+    );
     let op = prop_oneof![
         8 => segment,
         trains => (1..20u8, 1..1448u16).prop_map(|(count, len)| Op::Burst { count, len }),
@@ -94,6 +97,8 @@ struct Side {
     seq: SeqNum,
     newest: SeqNum,
     clock: u32,
+    /// Mark of the frames that are made now.
+    tos: u8,
     sent: Vec<Vec<u8>>,
     read: Vec<u8>,
     filled: u8,
@@ -128,6 +133,7 @@ impl Side {
             seq: SeqNum::new(IRS),
             newest: SeqNum::new(0),
             clock: 1000,
+            tos: 0,
             sent: Vec::new(),
             read: Vec::new(),
             filled: 0,
@@ -139,7 +145,7 @@ impl Side {
             Some(Timestamps { val: 1000, ecr: 0 }),
         );
         let frame = side.frame(
-            TcpFlags::SYN,
+            TcpFlags::SYN | ecn::SYN_ECN,
             SeqNum::new(IRS),
             SeqNum::new(0),
             65_535,
@@ -170,7 +176,7 @@ impl Side {
             dst: OURS,
             protocol: protocol::TCP,
             ttl: 64,
-            tos: 0,
+            tos: self.tos,
             id: 0,
             dont_fragment: true,
         };
@@ -261,7 +267,9 @@ impl Side {
                 window,
                 ack,
                 ts,
+                tos,
             } => {
+                self.tos = tos;
                 let frame = self.segment(seq, len, TcpFlags(flags), window, ack, ts);
                 self.inject(vec![frame]);
                 if seq == 0 {
@@ -362,6 +370,7 @@ fn fast_path_is_taken() {
         window: 500,
         ack: 0,
         ts: 1,
+        tos: 0,
     });
     assert_eq!(side.stack.mib().value(Counter::TcpExtTCPHPAcks), 1);
 }

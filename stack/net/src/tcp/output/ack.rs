@@ -3,7 +3,7 @@
 
 use crate::core::Ctx;
 use crate::qdisc::Ctl;
-use crate::tcp::input::acking;
+use crate::tcp::input::{acking, ecn};
 use crate::tcp::output::segment::{self, Job, Path};
 use crate::tcp::output::{Turn, window};
 use crate::tcp::sock::TcpSock;
@@ -50,7 +50,7 @@ pub(crate) fn send_record(sk: &mut TcpSock, ctx: &mut Ctx) {
         tuple: sk.rx.tuple,
         seq: acceptable_seq(sk),
         ack: sk.rx.rcv_nxt,
-        flags: TcpFlags::ACK,
+        flags: TcpFlags::ACK | ecn::echo(sk),
         window,
         options,
         dst: sk.warm.dst,

@@ -6,6 +6,7 @@ use crate::dst::Dst;
 use crate::qdisc::Ctl;
 use crate::stats::Counter;
 use crate::tcp::demux::Tuple;
+use crate::tcp::input::ecn;
 use crate::tcp::output::{ack, segment, window};
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
@@ -25,7 +26,7 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
         tuple: sk.rx.tuple,
         seq: ack::acceptable_seq(sk),
         ack: sk.rx.rcv_nxt,
-        flags: TcpFlags::RST | TcpFlags::ACK,
+        flags: TcpFlags::RST | TcpFlags::ACK | ecn::echo(sk),
         window,
         options,
         dst: sk.warm.dst,

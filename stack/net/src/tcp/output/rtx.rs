@@ -126,7 +126,7 @@ fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize) {
     match sk.warm.recovery.state {
         CaState::Loss => ctx.mib.inc(Counter::TcpExtTCPSlowStartRetrans),
         CaState::Recovery => ctx.mib.inc(Counter::TcpExtTCPFastRetrans),
-        CaState::Open | CaState::Disorder => {}
+        CaState::Open | CaState::Disorder | CaState::Cwr => {}
     }
     sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
 }

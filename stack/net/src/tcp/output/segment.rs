@@ -5,11 +5,11 @@ use crate::core::Ctx;
 use crate::gso::{self, IpFields, Super, Template};
 use crate::link::LinkConfig;
 use crate::stats::Counter;
-use crate::tcp::input::acking;
+use crate::tcp::input::{acking, ecn};
 use crate::tcp::output::{Turn, window};
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::sock::hot::{EcnFlags, Features, Want};
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use millrace_wire::frame::TxBatch;
@@ -55,12 +55,19 @@ pub(crate) fn transmit(
     let mss = current_mss(sk);
     let options = established_options(sk, ctx);
     let window = window::select(sk, ctx);
+    let mut ip = ip_fields(sk, ctx);
+    let mut first = TcpFlags::NONE;
+    if !sk.rx.ecn.is_empty() && job.len > 0 && job.seq.at_or_after(sk.tx.snd_nxt) {
+        let (mark, flags) = ecn::on_new_data(sk);
+        ip.tos |= mark;
+        first = flags;
+    }
     let header = TcpHeader {
         src_port: sk.rx.tuple.lport,
         dst_port: sk.rx.tuple.rport,
         seq: job.seq,
         ack: sk.rx.rcv_nxt,
-        flags: job.flags | TcpFlags::ACK,
+        flags: job.flags | TcpFlags::ACK | ecn::echo(sk),
         window,
         urgent: 0,
     };
@@ -68,7 +75,7 @@ pub(crate) fn transmit(
         path.link,
         path.mac,
         &sk.rx.tuple,
-        ip_fields(sk, ctx),
+        ip,
         &header,
         options.as_bytes(),
     );
@@ -77,11 +84,15 @@ pub(crate) fn transmit(
         pos: if job.len > 0 { sk.send_pos(job.seq) } else { 0 },
         len: job.len,
         mss,
+        first,
         last: job.last,
     };
     let ring = sk.rings.as_mut().map(|r| &mut r.snd_out);
     let (packets, octets) = gso::cut(&cut, ring, batch);
     if packets > 0 {
+        if !first.is_empty() {
+            sk.rx.ecn.remove(EcnFlags::QUEUE_CWR);
+        }
         ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
         ctx.mib.add(Counter::IpOutRequests, u64::from(packets));
         acking::event_ack_sent(sk);
@@ -129,6 +140,16 @@ pub(crate) fn established_options(sk: &mut TcpSock, ctx: &Ctx) -> OptionsBuf {
     write_established(ts, &blocks[..n])
 }
 
+fn syn_flags(sk: &mut TcpSock, ctx: &Ctx, answering: bool) -> TcpFlags {
+    if answering {
+        let accepted = sk.rx.ecn.contains(EcnFlags::OK);
+        TcpFlags::SYN | TcpFlags::ACK | ecn::syn_ack_flags(accepted)
+    } else {
+        let sysctl = &ctx.sysctl;
+        TcpFlags::SYN | ecn::syn_flags(sk, sysctl.tcp_ecn, sysctl.tcp_ecn_fallback)
+    }
+}
+
 /// Our SYN, or SYN-ACK when the opens crossed; first time or again.
 pub(crate) fn emit_syn(
     sk: &mut TcpSock,
@@ -167,11 +188,7 @@ pub(crate) fn emit_syn(
         } else {
             SeqNum::new(0)
         },
-        flags: if answering {
-            TcpFlags::SYN | TcpFlags::ACK
-        } else {
-            TcpFlags::SYN
-        },
+        flags: syn_flags(sk, ctx, answering),
         window: sk.rx.rcv_wnd.min(u32::from(u16::MAX)) as u16,
         urgent: 0,
     };
@@ -188,6 +205,7 @@ pub(crate) fn emit_syn(
         pos: 0,
         len: 0,
         mss: 1,
+        first: TcpFlags::NONE,
         last: TcpFlags::NONE,
     };
     if gso::cut(&job, None, batch).0 == 0 {

@@ -3,6 +3,7 @@
 use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::tcp::cong;
+use crate::tcp::input::ecn;
 use crate::tcp::recovery::rack::{self, Rack};
 use crate::tcp::recovery::records::Marks;
 use crate::tcp::recovery::scoreboard;
@@ -21,6 +22,8 @@ pub(crate) enum CaState {
     Open,
     /// SACKs or duplicate ACKs, no loss believed yet.
     Disorder,
+    /// The peer echoes congestion, nothing is lost: the window is halved, once per window of data (RFC 3168 §6.1.2).
+    Cwr,
     /// Fast recovery: what was lost is sent again, at half the window.
     Recovery,
     /// After a time-out.
@@ -46,6 +49,8 @@ pub(crate) struct Recovery {
     pub retransmits: u8,
     /// When the first retransmission of this run of time-outs went out.
     pub retrans_stamp: Option<Instant>,
+    /// Segments delivered by ACKs that echoed congestion (`tcpi_delivered_ce`).
+    pub delivered_ce: u32,
 }
 
 impl Recovery {
@@ -61,6 +66,8 @@ pub(crate) struct AckFacts {
     /// Records delivered by this ACK, cumulatively or by SACK.
     pub delivered: u32,
     pub dsack: bool,
+    /// The ACK echoes congestion (ECE).
+    pub ece: bool,
     /// Neither data, nor window update, nor anything new: a duplicate.
     pub duplicate: bool,
     /// The same, whether or not something is in the network.
@@ -82,13 +89,13 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &Ack
             scoreboard::infer_from_duplicate(sk);
         }
     }
-    let was_in_recovery = sk.warm.recovery.in_recovery();
-    if was_in_recovery && sk.tx.snd_una.at_or_after(sk.warm.recovery.high_seq) {
+    if is_over(sk) {
         end_episode(sk);
     }
     let lost = detect(sk, ctx, facts.una_advanced);
     match sk.warm.recovery.state {
-        CaState::Open | CaState::Disorder if lost > 0 => enter_recovery(sk, ctx),
+        CaState::Open | CaState::Disorder | CaState::Cwr if lost > 0 => enter_recovery(sk, ctx),
+        CaState::Open | CaState::Disorder if facts.ece => enter_cwr(sk),
         CaState::Open | CaState::Disorder => {
             let quiet = sk.records.sacked() == 0;
             sk.warm.recovery.state = if quiet {
@@ -97,8 +104,36 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &Ack
                 CaState::Disorder
             };
         }
-        CaState::Recovery | CaState::Loss => {}
+        CaState::Cwr | CaState::Recovery | CaState::Loss => {}
     }
+}
+
+/// The episode's data is acknowledged. The one after an echo lasts until something after it is, so that CWR has reached
+/// the peer.
+fn is_over(sk: &TcpSock) -> bool {
+    let high = sk.warm.recovery.high_seq;
+    match sk.warm.recovery.state {
+        CaState::Open | CaState::Disorder => false,
+        CaState::Cwr => sk.tx.snd_una.after(high),
+        CaState::Recovery | CaState::Loss => sk.tx.snd_una.at_or_after(high),
+    }
+}
+
+/// Congestion without loss (Linux `tcp_enter_cwr`).
+fn enter_cwr(sk: &mut TcpSock) {
+    sk.warm.recovery.state = CaState::Cwr;
+    reduce_window(sk);
+}
+
+/// Halves the window, and tells the peer with the next new data (Linux `tcp_init_cwnd_reduction`).
+fn reduce_window(sk: &mut TcpSock) {
+    let recovery = &mut sk.warm.recovery;
+    recovery.high_seq = sk.tx.snd_nxt;
+    recovery.tlp_high_seq = None;
+    sk.tx.snd_ssthresh = cong::ssthresh(sk);
+    sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+    sk.tx.snd_cwnd_cnt = 0;
+    ecn::queue_cwr(sk);
 }
 
 /// Marks what is lost now and arms the reordering timer for what may be lost soon.
@@ -135,14 +170,16 @@ fn enter_recovery(sk: &mut TcpSock, ctx: &mut Ctx) {
         Counter::TcpExtTCPRenoRecovery
     };
     ctx.mib.inc(counter);
+    // The window that an echo has just halved is not halved again (Linux `tcp_in_cwnd_reduction`).
+    let reduced = sk.warm.recovery.state == CaState::Cwr;
     let recovery = &mut sk.warm.recovery;
     recovery.state = CaState::Recovery;
     recovery.high_seq = sk.tx.snd_nxt;
     recovery.rtx_hint = 0;
     recovery.tlp_high_seq = None;
-    sk.tx.snd_ssthresh = cong::ssthresh(sk);
-    sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
-    sk.tx.snd_cwnd_cnt = 0;
+    if !reduced {
+        reduce_window(sk);
+    }
     // The first retransmission goes out whatever the pipe holds (RFC 6675 §5 step 4.3).
     sk.tx.want.insert(Want::RTX_HEAD);
 }
@@ -155,7 +192,7 @@ pub(crate) fn lost_by_timer(sk: &mut TcpSock, ctx: &mut Ctx) {
 }
 
 fn end_episode(sk: &mut TcpSock) {
-    if sk.warm.recovery.state == CaState::Recovery {
+    if matches!(sk.warm.recovery.state, CaState::Cwr | CaState::Recovery) {
         sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
         sk.tx.snd_cwnd_cnt = 0;
     }
@@ -201,7 +238,7 @@ pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
     // One loss episode reduces the threshold once.
     let reduce = match recovery.state {
         CaState::Open | CaState::Disorder => true,
-        CaState::Recovery => sk.tx.snd_una.at_or_after(recovery.high_seq),
+        CaState::Cwr | CaState::Recovery => sk.tx.snd_una.at_or_after(recovery.high_seq),
         CaState::Loss => sk.tx.snd_una.at_or_after(recovery.high_seq) || recovery.retransmits == 0,
     };
     if reduce {
@@ -215,6 +252,7 @@ pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
     recovery.sack_cache = Default::default();
     sk.tx.snd_cwnd = sk.in_flight() + 1;
     sk.tx.snd_cwnd_cnt = 0;
+    ecn::queue_cwr(sk);
 }
 
 /// RFC 8985 §7.4: did the tail loss probe repair a loss that nobody else noticed?
@@ -235,6 +273,7 @@ fn process_tlp_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
             ctx.mib.inc(Counter::TcpExtTCPLossProbeRecovery);
             sk.tx.snd_ssthresh = cong::ssthresh(sk);
             sk.tx.snd_cwnd = sk.tx.snd_ssthresh;
+            ecn::queue_cwr(sk);
         }
     } else if facts.pure_duplicate {
         // The original and the probe both arrived.

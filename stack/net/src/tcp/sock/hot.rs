@@ -50,6 +50,8 @@ pub(crate) struct RxHot {
     pub quick: u8,
     /// 1 when the application answers, so that ACKs can ride on data.
     pub pingpong: u8,
+    /// Congestion notification; empty without it.
+    pub ecn: EcnFlags,
 }
 
 bitflags! {
@@ -70,6 +72,21 @@ bitflags! {
         const RCV_SHUTDOWN = 32;
         /// No more sending.
         const SEND_SHUTDOWN = 64;
+    }
+}
+
+bitflags! {
+    /// Linux `tp->ecn_flags`.
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+    pub(crate) struct EcnFlags: u8 {
+        /// Agreed, or offered by our SYN.
+        const OK = 1;
+        /// The next new data carries CWR.
+        const QUEUE_CWR = 2;
+        /// A CE mark came: ECE is sent until CWR comes.
+        const DEMAND_CWR = 4;
+        /// Data with a mark was seen.
+        const SEEN = 8;
     }
 }
 
@@ -118,6 +135,7 @@ impl Default for RxHot {
             ack: AckState::default(),
             quick: 0,
             pingpong: 0,
+            ecn: EcnFlags::empty(),
         }
     }
 }

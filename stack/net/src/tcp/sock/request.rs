@@ -36,6 +36,8 @@ pub(crate) struct Request {
     pub wscale_ok: bool,
     pub ts_ok: bool,
     pub sack_ok: bool,
+    /// ECN agreed.
+    pub ecn_ok: bool,
     pub tos: u8,
     /// When the last duplicate ACK went out, ms.
     pub last_oow_ack: u64,
