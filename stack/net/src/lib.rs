@@ -41,6 +41,7 @@ pub use millrace_wire::time::Instant;
 pub use setup::{IfaceConfig, RouteSpec, SetupError};
 pub use sock::error::SockError;
 pub use sock::flags::MsgFlags;
+pub use sock::msg::{Received, SendMsg};
 pub use sock::ops;
 pub use sock::options::{OptName, SockOpt};
 pub use sock::readiness::Readiness;

@@ -1,5 +1,7 @@
 //! Two stacks joined by a link in memory, in virtual time.
 
+mod data;
+
 use crate::link::{LinkConfig, LinkKind};
 use crate::*;
 use millrace_wire::frame::{RxFrame, RxMeta, TxBatch};

@@ -5,6 +5,7 @@ use crate::ids::SockId;
 use crate::sock::bind::{Bound, Claim};
 use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
+use crate::sock::{readable, space};
 use crate::stats::Counter;
 use crate::tcp::conn::close;
 use crate::tcp::sock::TcpSock;
@@ -219,7 +220,9 @@ impl Stack {
     /// # Errors
     /// EBADF.
     pub fn readiness(&mut self, s: SockId) -> Result<Readiness, SockError> {
-        let sk = self.sock(s)?;
+        self.sock(s)?;
+        let sysctl = &self.ctx.sysctl;
+        let sk = self.socks.tcp.get_mut(s).ok_or(SockError::BadSocket)?;
         let mut ready = Readiness::NONE;
         if let Some(listen) = &sk.cold.listen {
             let waiting = !listen.accept.is_empty();
@@ -249,13 +252,11 @@ impl Stack {
         if opening {
             return Ok(ready);
         }
-        if let Some(rings) = &mut sk.rings {
-            if rings.rcv_out.len() >= u64::from(sk.cold.opts.rcvlowat) {
+        if sk.rings.is_some() {
+            if readable::is_ready(sk) {
                 ready |= Readiness::IN;
             }
-            // Linux `sk_stream_is_writeable`: a third of the buffer.
-            let (free, limit) = (rings.snd_in.free(), rings.snd_in.limit());
-            if free >= limit / 3 || features.contains(Features::SEND_SHUTDOWN) {
+            if features.contains(Features::SEND_SHUTDOWN) || space::is_writeable(sk, sysctl) {
                 ready |= Readiness::OUT;
             } else {
                 sk.warm.no_space = true;
@@ -269,20 +270,6 @@ impl Stack {
     /// SO_ERROR: takes the pending error.
     pub fn take_error(&mut self, s: SockId) -> Option<SockError> {
         self.sock(s).ok()?.warm.err.take()
-    }
-
-    /// Puts an error back that a call took and did not return. Only a connection's own errors are kept.
-    pub(crate) fn put_error(&mut self, s: SockId, error: SockError) {
-        let own = matches!(
-            error,
-            SockError::Reset
-                | SockError::TimedOut
-                | SockError::HostUnreachable
-                | SockError::NetUnreachable
-        );
-        if own && let Ok(sk) = self.sock(s) {
-            sk.warm.err.get_or_insert(error);
-        }
     }
 
     /// getsockname.
@@ -331,25 +318,5 @@ impl Stack {
             return Ok(0);
         }
         Ok(sk.rings.as_mut().map_or(0, |r| r.snd_in.free() as usize))
-    }
-
-    /// Octets that can be read now (SIOCINQ).
-    ///
-    /// # Errors
-    /// EBADF.
-    pub fn recv_len(&mut self, s: SockId) -> Result<usize, SockError> {
-        Ok(self
-            .sock(s)?
-            .rings
-            .as_mut()
-            .map_or(0, |r| r.rcv_out.len() as usize))
-    }
-
-    /// Octets that the peer has not acknowledged (SIOCOUTQ).
-    ///
-    /// # Errors
-    /// EBADF.
-    pub fn send_queued(&mut self, s: SockId) -> Result<usize, SockError> {
-        Ok(self.sock(s)?.unacked_and_queued() as usize)
     }
 }

@@ -1,10 +1,14 @@
-//! send and recv (Linux `tcp_sendmsg`, `tcp_recvmsg`).
+//! send and recv (Linux `tcp_sendmsg`, `tcp_recvmsg`). Neither waits here: `ops` makes waiting calls out of the parts.
 
 use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::flags::MsgFlags;
+use crate::sock::msg::{Received, SendMsg};
+use crate::sock::space::{self, Asks};
 use crate::tcp::input::acking;
+use crate::tcp::output::eor;
+use crate::tcp::output::write::MAX_BURST;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::state::{CAN_QUEUE, StateSet, TcpState};
@@ -13,15 +17,20 @@ use millrace_wire::time::Instant;
 
 /// How long a sender waits that found the stack's ring memory used up.
 const MEMORY_WAIT: Duration = Duration::from_millis(50);
-/// What autotuning multiplies a window's worth of data by (Linux `tcp_sndbuf_expand`).
-const SNDBUF_FACTOR: u32 = 2;
+
+/// What one step of a receiving call got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Part {
+    pub msg: Received,
+    /// The call returns now, even if it wants more: the end, an error for the next call, or the urgent mark.
+    pub stop: bool,
+}
 
 impl Stack {
-    /// Queues bytes. Takes as many as there is room for.
+    /// Queues bytes: [`Stack::send_msg`] with flags only.
     ///
     /// # Errors
-    /// EAGAIN when the send buffer is full or connect has not ended, EPIPE after shutdown or reset, the pending
-    /// error, ENOBUFS when the stack's ring memory is used up.
+    /// As [`Stack::send_msg`].
     pub fn send(
         &mut self,
         now: Instant,
@@ -29,26 +38,41 @@ impl Stack {
         data: &[u8],
         flags: MsgFlags,
     ) -> Result<usize, SockError> {
+        self.send_msg(now, s, data, &flags.into())
+    }
+
+    /// Queues bytes. Takes as many as there is room for, and never waits.
+    ///
+    /// # Errors
+    /// EAGAIN when the send buffer is full (or TCP_NOTSENT_LOWAT reached) or connect has not ended, EPIPE after
+    /// shutdown or reset and on a socket that is not connected, the pending error, ENOBUFS when the stack's ring
+    /// memory is used up.
+    pub fn send_msg(
+        &mut self,
+        now: Instant,
+        s: SockId,
+        data: &[u8],
+        msg: &SendMsg,
+    ) -> Result<usize, SockError> {
+        self.send_part(now, s, data, msg, 0)
+    }
+
+    /// The same for a call that has queued `before` octets already: an error is left for the next call.
+    pub(crate) fn send_part(
+        &mut self,
+        now: Instant,
+        s: SockId,
+        data: &[u8],
+        msg: &SendMsg,
+        before: usize,
+    ) -> Result<usize, SockError> {
         self.ctx.now = now;
         self.sock(s)?;
         let ctx = &mut self.ctx;
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
         };
-        if let Some(error) = sk.warm.err.take() {
-            return Err(error);
-        }
-        if sk.rx.features.contains(Features::SEND_SHUTDOWN) {
-            return Err(SockError::BrokenPipe);
-        }
-        if !sk.rx.state.is_in(CAN_QUEUE) {
-            let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
-            return Err(if sk.rx.state.is_in(opening) {
-                SockError::WouldBlock
-            } else {
-                SockError::BrokenPipe
-            });
-        }
+        may_send(sk, before)?;
         let taken = match queue(sk, ctx, data) {
             Ok(taken) => taken,
             // A wish for memory has a timer. A wish for room changes nothing that the flow could act on.
@@ -58,19 +82,15 @@ impl Stack {
             }
             Err(error) => return Err(error),
         };
-        if flags.contains(MsgFlags::MORE) {
-            sk.tx.nonagle.insert(Nonagle::MORE);
-        } else {
-            sk.tx.nonagle.remove(Nonagle::MORE);
-        }
+        push(sk, msg.flags, taken, data.len());
         self.settle(s);
         Ok(taken)
     }
 
-    /// Takes received bytes. 0 is the end of the stream.
+    /// Takes received bytes: [`Stack::recv_msg`] without the rest of the message. 0 is the end of the stream.
     ///
     /// # Errors
-    /// EAGAIN when there are none yet, ENOTCONN, the pending error.
+    /// As [`Stack::recv_msg`].
     pub fn recv(
         &mut self,
         now: Instant,
@@ -78,27 +98,115 @@ impl Stack {
         buf: &mut [u8],
         flags: MsgFlags,
     ) -> Result<usize, SockError> {
+        Ok(self.recv_msg(now, s, buf, flags)?.len)
+    }
+
+    /// Takes received bytes, as many as there are and fit, and never waits. Data comes before an error, an error
+    /// before the end of the stream, but the peer's FIN before an error that came after it.
+    ///
+    /// # Errors
+    /// EAGAIN when there is nothing yet, even for an empty buffer; ENOTCONN on a listener or a socket that was never
+    /// connected; the pending error.
+    pub fn recv_msg(
+        &mut self,
+        now: Instant,
+        s: SockId,
+        buf: &mut [u8],
+        flags: MsgFlags,
+    ) -> Result<Received, SockError> {
+        Ok(self.recv_part(now, s, buf, flags, 0)?.msg)
+    }
+
+    /// The same for a call that has taken `before` octets already: an error is left for the next call.
+    pub(crate) fn recv_part(
+        &mut self,
+        now: Instant,
+        s: SockId,
+        buf: &mut [u8],
+        flags: MsgFlags,
+        before: usize,
+    ) -> Result<Part, SockError> {
         self.ctx.now = now;
         self.sock(s)?;
         let ctx = &mut self.ctx;
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
         };
-        let readable = sk.rings.as_mut().map_or(0, |r| r.rcv_out.len());
-        if readable == 0 || buf.is_empty() {
-            return nothing_to_read(sk, buf.is_empty());
+        if sk.cold.listen.is_some() {
+            return Err(SockError::NotConnected);
         }
-        let taken = take(sk, ctx, buf, flags);
-        if !flags.contains(MsgFlags::PEEK) {
+        let waiting = sk.rings.as_mut().map_or(0, |r| r.rcv_out.len());
+        let len = take(sk, ctx, buf, flags);
+        if waiting == 0 && before == 0 {
+            nothing_to_read(sk)?;
+        }
+        if len > 0 && !flags.contains(MsgFlags::PEEK) {
             acking::cleanup_rbuf(sk, ctx);
         }
+        let all = len as u64 == waiting;
+        let part = Part {
+            msg: Received {
+                len,
+                flags: MsgFlags::NONE,
+                inq: sk.cold.opts.inq.then(|| inq_hint(sk)),
+            },
+            stop: all && no_more_comes(sk),
+        };
         self.settle(s);
-        Ok(taken)
+        Ok(part)
     }
 }
 
+/// Linux `sk_stream_wait_connect` without the waiting, then the checks of `tcp_sendmsg_locked`.
+fn may_send(sk: &mut TcpSock, before: usize) -> Result<(), SockError> {
+    if before > 0 {
+        let over = sk.warm.err.is_some()
+            || sk.rx.features.contains(Features::SEND_SHUTDOWN)
+            || !sk.rx.state.is_in(CAN_QUEUE);
+        return if over {
+            Err(SockError::BrokenPipe)
+        } else {
+            Ok(())
+        };
+    }
+    if let Some(error) = sk.warm.err.take() {
+        return Err(error);
+    }
+    let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
+    if sk.rx.state.is_in(opening) {
+        return Err(SockError::WouldBlock);
+    }
+    if !sk.rx.state.is_in(CAN_QUEUE) || sk.rx.features.contains(Features::SEND_SHUTDOWN) {
+        return Err(SockError::BrokenPipe);
+    }
+    Ok(())
+}
+
 fn queue(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockError> {
-    expand_sndbuf(sk, ctx);
+    space::expand_sndbuf(sk, ctx);
+    let mut taken = 0;
+    if !space::has_lowat(sk, &ctx.sysctl) && !eor::any(sk) {
+        taken = write(sk, ctx, data)?;
+    } else {
+        // One buffer's worth at a time, as long as the limits leave room for another.
+        while taken < data.len() && may_begin_buffer(sk, ctx) {
+            let goal = data.len().min(taken + buffer_goal(sk));
+            match write(sk, ctx, &data[taken..goal]) {
+                Ok(0) => break,
+                Ok(n) => taken += n,
+                Err(_) if taken > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    sk.warm.no_space |= taken < data.len();
+    if taken == 0 && !data.is_empty() {
+        return Err(SockError::WouldBlock);
+    }
+    Ok(taken)
+}
+
+fn write(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockError> {
     let Some(rings) = &mut sk.rings else {
         return Err(SockError::BrokenPipe);
     };
@@ -108,57 +216,85 @@ fn queue(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockErro
         return Err(SockError::NoBuffers);
     };
     sk.tx.write_seq += taken as u32;
-    sk.warm.no_space |= taken < data.len();
-    if taken == 0 && !data.is_empty() {
-        return Err(SockError::WouldBlock);
-    }
     Ok(taken)
 }
 
-/// The send buffer follows the congestion window (Linux `tcp_sndbuf_expand`).
-fn expand_sndbuf(sk: &mut TcpSock, ctx: &Ctx) {
-    if sk.cold.opts.sndbuf_locked {
+/// Room for another buffer (Linux `sk_stream_memory_free` before each new skb).
+fn may_begin_buffer(sk: &mut TcpSock, ctx: &Ctx) -> bool {
+    space::below_lowat(sk, &ctx.sysctl, Asks::Writer) && eor::has_room(sk)
+}
+
+/// Octets that one buffer takes (Linux `tcp_xmit_size_goal`): whole segments, at most half of the largest window.
+fn buffer_goal(sk: &TcpSock) -> usize {
+    let mss = u32::from(sk.tx.mss_cache).max(1);
+    let most = (mss * MAX_BURST).min((sk.tx.max_window >> 1).max(mss));
+    (most - most % mss) as usize
+}
+
+/// What the flags mean for what was queued (Linux `tcp_push`).
+fn push(sk: &mut TcpSock, flags: MsgFlags, taken: usize, wanted: usize) {
+    if taken == 0 {
         return;
     }
-    let segments = sk.tx.snd_cwnd.max(crate::tcp::INIT_CWND);
-    let wanted = segments
-        .saturating_mul(u32::from(sk.tx.mss_cache))
-        .saturating_mul(SNDBUF_FACTOR);
-    let wanted = wanted.min(ctx.sysctl.tcp_wmem[2]);
-    if wanted > sk.cold.opts.sndbuf
-        && let Some(rings) = &mut sk.rings
-    {
-        sk.cold.opts.sndbuf = wanted;
-        rings.snd_in.set_limit(u64::from(wanted));
+    let whole = taken == wanted;
+    let more = whole && flags.contains(MsgFlags::MORE);
+    sk.tx.nonagle.set(Nonagle::MORE, more);
+    sk.tx.nonagle.set(Nonagle::UNPUSHED, more);
+    // A buffer that holds no two segments would wait for ever for its segments to fill (Linux pushes here always, but
+    // its buffers end with whole segments).
+    let limit = sk.rings.as_ref().map_or(0, |r| r.snd_in.limit());
+    let tight = limit < 2 * u64::from(sk.tx.mss_cache);
+    sk.tx.nonagle.set(Nonagle::PUSH, !whole && tight);
+    if whole && flags.contains(MsgFlags::EOR) {
+        eor::mark(sk);
     }
 }
 
-fn nothing_to_read(sk: &mut TcpSock, asked_for_nothing: bool) -> Result<usize, SockError> {
+/// No octet can be read and none was: why (the order is Linux's). Ok is the end of the stream.
+fn nothing_to_read(sk: &mut TcpSock) -> Result<(), SockError> {
+    if sk.warm.fin_received {
+        return Ok(());
+    }
     if let Some(error) = sk.warm.err.take() {
         return Err(error);
     }
-    if sk.cold.listen.is_some() || sk.rings.is_none() {
-        return Err(SockError::NotConnected);
+    if sk.rx.features.contains(Features::RCV_SHUTDOWN) {
+        return Ok(());
     }
-    if sk.rx.features.contains(Features::RCV_SHUTDOWN) || asked_for_nothing {
-        return Ok(0);
-    }
-    Err(SockError::WouldBlock)
+    Err(if sk.rx.state == TcpState::Close {
+        SockError::NotConnected
+    } else {
+        SockError::WouldBlock
+    })
+}
+
+/// Nothing will follow what was read.
+fn no_more_comes(sk: &TcpSock) -> bool {
+    sk.warm.err.is_some()
+        || sk.rx.state == TcpState::Close
+        || sk.rx.features.contains(Features::RCV_SHUTDOWN)
+}
+
+/// Linux `tcp_inq_hint`: the end of the stream counts as one octet, so that the reader comes again.
+fn inq_hint(sk: &mut TcpSock) -> u32 {
+    let fin = u32::from(sk.warm.fin_received);
+    let unread = sk.rings.as_mut().map_or(0, |r| r.rcv_out.len());
+    unread.min(u64::from(u32::MAX / 2)) as u32 + fin
 }
 
 fn take(sk: &mut TcpSock, ctx: &mut Ctx, buf: &mut [u8], flags: MsgFlags) -> usize {
     let Some(rings) = &mut sk.rings else { return 0 };
     let head = rings.rcv_out.head();
     let len = (rings.rcv_out.len().min(buf.len() as u64)) as usize;
-    if flags.contains(MsgFlags::TRUNC) {
-        rings.rcv_out.advance(head + len as u64);
-    } else {
-        rings.rcv_out.copy_to(head, &mut buf[..len]);
-        if flags.contains(MsgFlags::PEEK) {
-            return len;
-        }
-        rings.rcv_out.advance(head + len as u64);
+    if len == 0 {
+        return 0;
     }
-    rings.rcv_in.reclaim(&mut ctx.chunks);
+    if !flags.contains(MsgFlags::TRUNC) {
+        rings.rcv_out.copy_to(head, &mut buf[..len]);
+    }
+    if !flags.contains(MsgFlags::PEEK) {
+        rings.rcv_out.advance(head + len as u64);
+        rings.rcv_in.reclaim(&mut ctx.chunks);
+    }
     len
 }

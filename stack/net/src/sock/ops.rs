@@ -7,6 +7,7 @@ use crate::core::Stack;
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::flags::MsgFlags;
+use crate::sock::msg::{Received, SendMsg};
 use crate::sock::options::{OptName, SockOpt};
 use crate::tcp::state::TcpState;
 use core::net::SocketAddrV4;
@@ -184,34 +185,41 @@ impl Op for Accept {
     }
 }
 
-/// send(2) of all bytes.
+/// sendmsg(2) of all bytes.
 #[derive(Debug)]
 pub struct Send<'a> {
     sock: SockId,
     data: &'a [u8],
-    flags: MsgFlags,
+    msg: SendMsg,
     done: usize,
+    /// It met a full buffer: only room, an error or the end lets it go on.
+    waits_for_space: bool,
     timeout: Timeout,
 }
 
 impl<'a> Send<'a> {
     /// Sends `data`.
     pub fn new(sock: SockId, data: &'a [u8], flags: MsgFlags) -> Self {
+        Self::with_msg(sock, data, flags.into())
+    }
+
+    /// Sends `data` as a message.
+    pub fn with_msg(sock: SockId, data: &'a [u8], msg: SendMsg) -> Self {
         Self {
             sock,
             data,
-            flags,
+            msg,
             done: 0,
+            waits_for_space: false,
             timeout: Timeout::default(),
         }
     }
 
-    fn partial(&self, error: SockError) -> Result<usize, SockError> {
-        if self.done > 0 {
-            Ok(self.done)
-        } else {
-            Err(error)
+    fn wait(&mut self, now: Instant) -> Step<usize> {
+        if self.msg.flags.contains(MsgFlags::DONTWAIT) || self.timeout.is_over(now) {
+            return Step::Done(partial(self.done, SockError::WouldBlock));
         }
+        Step::Parked
     }
 }
 
@@ -221,27 +229,24 @@ impl Op for Send<'_> {
     fn step(&mut self, stack: &mut Stack, now: Instant) -> Step<usize> {
         let limit = send_timeout(stack, self.sock);
         self.timeout.start(now, limit);
+        if self.waits_for_space && stack.awaits_space(self.sock) {
+            return self.wait(now);
+        }
         loop {
-            match stack.send(now, self.sock, &self.data[self.done..], self.flags) {
+            let rest = &self.data[self.done..];
+            match stack.send_part(now, self.sock, rest, &self.msg, self.done) {
                 Ok(n) => {
                     self.done += n;
                     if self.done == self.data.len() {
                         return Step::Done(Ok(self.done));
                     }
                 }
-                Err(SockError::WouldBlock | SockError::NoBuffers) => {
-                    if self.flags.contains(MsgFlags::DONTWAIT) || self.timeout.is_over(now) {
-                        return Step::Done(self.partial(SockError::WouldBlock));
-                    }
-                    return Step::Parked;
+                Err(error @ (SockError::WouldBlock | SockError::NoBuffers)) => {
+                    self.waits_for_space = error == SockError::WouldBlock;
+                    return self.wait(now);
                 }
-                Err(error) => {
-                    // What was done counts now; the error is for the next call (Linux keeps `sk_err`).
-                    if self.done > 0 {
-                        stack.put_error(self.sock, error);
-                    }
-                    return Step::Done(self.partial(error));
-                }
+                // What was done counts now; the error is for the next call.
+                Err(error) => return Step::Done(partial(self.done, error)),
             }
         }
     }
@@ -255,46 +260,113 @@ impl Op for Send<'_> {
     }
 
     fn cancel(&mut self, _: &mut Stack, _: Instant, why: SockError) -> Result<usize, SockError> {
-        self.partial(why)
+        partial(self.done, why)
     }
 }
 
-/// recv(2).
+/// What a call that did `done` octets returns when it cannot go on.
+fn partial(done: usize, error: SockError) -> Result<usize, SockError> {
+    if done > 0 { Ok(done) } else { Err(error) }
+}
+
+/// recvmsg(2): returns with SO_RCVLOWAT octets (all of the buffer with MSG_WAITALL), or with what there is when no
+/// more comes, at the urgent mark, after SO_RCVTIMEO, and on a signal.
 #[derive(Debug)]
-pub struct Recv<'a> {
+pub struct RecvMsg<'a> {
     sock: SockId,
     buf: &'a mut [u8],
     flags: MsgFlags,
-    done: usize,
+    /// What was received; with MSG_PEEK what was seen at the last step.
+    got: Received,
     timeout: Timeout,
 }
 
-impl<'a> Recv<'a> {
+impl<'a> RecvMsg<'a> {
     /// Receives into `buf`.
     pub fn new(sock: SockId, buf: &'a mut [u8], flags: MsgFlags) -> Self {
         Self {
             sock,
             buf,
             flags,
-            done: 0,
+            got: Received::default(),
             timeout: Timeout::default(),
         }
     }
 
-    fn wanted(&self) -> usize {
-        if self.flags.contains(MsgFlags::WAITALL) && !self.flags.contains(MsgFlags::PEEK) {
-            self.buf.len()
-        } else {
-            1
+    /// Octets without which the call waits (Linux `sock_rcvlowat`).
+    fn target(&self, stack: &Stack) -> usize {
+        if self.flags.contains(MsgFlags::WAITALL) {
+            return self.buf.len().max(1);
+        }
+        match stack.option(self.sock, OptName::RcvLowat) {
+            Ok(SockOpt::RcvLowat(lowat)) => self.buf.len().min(lowat as usize).max(1),
+            _ => 1,
         }
     }
 
-    fn partial(&self, error: SockError) -> Result<usize, SockError> {
-        if self.done > 0 {
-            Ok(self.done)
+    fn take(&mut self, got: Received) {
+        let before = if self.flags.contains(MsgFlags::PEEK) {
+            0
         } else {
-            Err(error)
+            self.got.len
+        };
+        self.got = Received {
+            len: before + got.len,
+            ..got
+        };
+    }
+
+    fn partial(&self, error: SockError) -> Result<Received, SockError> {
+        partial(self.got.len, error).map(|_| self.got)
+    }
+}
+
+impl Op for RecvMsg<'_> {
+    type Output = Received;
+
+    fn step(&mut self, stack: &mut Stack, now: Instant) -> Step<Received> {
+        let limit = receive_timeout(stack, self.sock);
+        self.timeout.start(now, limit);
+        let peek = self.flags.contains(MsgFlags::PEEK);
+        let before = if peek { 0 } else { self.got.len };
+        match stack.recv_part(now, self.sock, &mut self.buf[before..], self.flags, before) {
+            Ok(part) => {
+                self.take(part.msg);
+                let enough = self.got.len >= self.target(stack) || self.got.len == self.buf.len();
+                if part.stop || enough || part.msg.len == 0 && before == 0 {
+                    return Step::Done(Ok(self.got));
+                }
+            }
+            Err(SockError::WouldBlock) => {}
+            Err(error) => return Step::Done(self.partial(error)),
         }
+        if self.flags.contains(MsgFlags::DONTWAIT) || self.timeout.is_over(now) {
+            return Step::Done(self.partial(SockError::WouldBlock));
+        }
+        Step::Parked
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.timeout.until
+    }
+
+    fn sock(&self) -> SockId {
+        self.sock
+    }
+
+    fn cancel(&mut self, _: &mut Stack, _: Instant, why: SockError) -> Result<Received, SockError> {
+        self.partial(why)
+    }
+}
+
+/// recv(2): [`RecvMsg`] for the octets alone.
+#[derive(Debug)]
+pub struct Recv<'a>(RecvMsg<'a>);
+
+impl<'a> Recv<'a> {
+    /// Receives into `buf`.
+    pub fn new(sock: SockId, buf: &'a mut [u8], flags: MsgFlags) -> Self {
+        Self(RecvMsg::new(sock, buf, flags))
     }
 }
 
@@ -302,44 +374,27 @@ impl Op for Recv<'_> {
     type Output = usize;
 
     fn step(&mut self, stack: &mut Stack, now: Instant) -> Step<usize> {
-        let limit = receive_timeout(stack, self.sock);
-        self.timeout.start(now, limit);
-        loop {
-            match stack.recv(now, self.sock, &mut self.buf[self.done..], self.flags) {
-                Ok(0) => return Step::Done(Ok(self.done)),
-                Ok(n) => {
-                    self.done += n;
-                    if self.done >= self.wanted() {
-                        return Step::Done(Ok(self.done));
-                    }
-                }
-                Err(SockError::WouldBlock) => {
-                    if self.flags.contains(MsgFlags::DONTWAIT) || self.timeout.is_over(now) {
-                        return Step::Done(self.partial(SockError::WouldBlock));
-                    }
-                    return Step::Parked;
-                }
-                Err(error) => {
-                    // What was done counts now; the error is for the next call (Linux keeps `sk_err`).
-                    if self.done > 0 {
-                        stack.put_error(self.sock, error);
-                    }
-                    return Step::Done(self.partial(error));
-                }
-            }
+        match self.0.step(stack, now) {
+            Step::Done(result) => Step::Done(result.map(|got| got.len)),
+            Step::Parked => Step::Parked,
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.timeout.until
+        self.0.deadline()
     }
 
     fn sock(&self) -> SockId {
-        self.sock
+        self.0.sock()
     }
 
-    fn cancel(&mut self, _: &mut Stack, _: Instant, why: SockError) -> Result<usize, SockError> {
-        self.partial(why)
+    fn cancel(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        why: SockError,
+    ) -> Result<usize, SockError> {
+        self.0.cancel(stack, now, why).map(|got| got.len)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::core::Stack;
 use crate::ids::SockId;
 use crate::sock::error::SockError;
+use crate::sock::{readable, space};
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
@@ -66,6 +67,10 @@ pub enum SockOpt {
     UserTimeout(u32),
     /// TCP_SYNCNT.
     SynCnt(u32),
+    /// TCP_NOTSENT_LOWAT, octets not sent yet from which on a send takes no more; 0 is the setting of all sockets.
+    NotSentLowat(u32),
+    /// TCP_INQ: every message that is received says how much waits behind it.
+    Inq(bool),
     /// TCP_LINGER2, seconds; negative: no FIN_WAIT2.
     Linger2(i32),
     /// IP_TOS.
@@ -97,6 +102,8 @@ pub enum OptName {
     KeepCnt,
     UserTimeout,
     SynCnt,
+    NotSentLowat,
+    Inq,
     Linger2,
     Tos,
     Ttl,
@@ -121,9 +128,17 @@ impl Stack {
                 timer::arm_keepalive(sk, &mut self.ctx);
             }
             SockOpt::Linger(wait) => opts.linger = wait,
-            SockOpt::SndBuf(bytes) => set_sndbuf(sk, bytes.min(wmem_max)),
+            SockOpt::SndBuf(bytes) => {
+                set_sndbuf(sk, bytes.min(wmem_max));
+                space::check(sk, &self.ctx);
+            }
             SockOpt::RcvBuf(bytes) => set_rcvbuf(sk, bytes.min(rmem_max)),
-            SockOpt::RcvLowat(bytes) => opts.rcvlowat = bytes.max(1),
+            SockOpt::RcvLowat(bytes) => readable::set_rcvlowat(sk, &self.ctx, bytes),
+            SockOpt::NotSentLowat(octets) => {
+                opts.notsent_lowat = octets;
+                space::check(sk, &self.ctx);
+            }
+            SockOpt::Inq(on) => opts.inq = on,
             SockOpt::RcvTimeo(wait) => opts.rcvtimeo = wait,
             SockOpt::SndTimeo(wait) => opts.sndtimeo = wait,
             SockOpt::Error(_) => return Err(SockError::NoProtoOpt),
@@ -205,6 +220,8 @@ impl Stack {
             }
             OptName::UserTimeout => SockOpt::UserTimeout(opts.user_timeout),
             OptName::SynCnt => SockOpt::SynCnt(opts.syncnt.unwrap_or(sysctl.tcp_syn_retries)),
+            OptName::NotSentLowat => SockOpt::NotSentLowat(opts.notsent_lowat),
+            OptName::Inq => SockOpt::Inq(opts.inq),
             OptName::Linger2 => {
                 SockOpt::Linger2(opts.linger2.unwrap_or(sysctl.tcp_fin_timeout as i32))
             }

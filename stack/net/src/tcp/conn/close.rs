@@ -37,6 +37,9 @@ fn purge(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.memory = None;
     sk.tx.want = Want::default();
     sk.tx.fin_queued = false;
+    if output::eor::any(sk) {
+        output::eor::forget(sk);
+    }
     sk.tx.snd_una = sk.tx.snd_nxt;
     sk.tx.write_seq = sk.tx.snd_nxt;
     sk.warm.ofo.clear();

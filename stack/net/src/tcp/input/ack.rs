@@ -2,7 +2,7 @@
 
 use crate::core::Ctx;
 use crate::drop::DropReason;
-use crate::sock::readiness::Readiness;
+use crate::sock::space;
 use crate::stats::Counter;
 use crate::tcp::cong;
 use crate::tcp::input::{ecn, fast, validate};
@@ -13,7 +13,7 @@ use crate::tcp::recovery::records::Cleaned;
 use crate::tcp::recovery::scoreboard;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::Features;
+use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use core::time::Duration;
@@ -122,6 +122,9 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
         machine::fast_retransmit_alert(sk, ctx, facts);
     }
     cong::on_ack(sk, facts);
+    // MSG_MORE holds back what the call brought, not what an ACK lets through.
+    sk.tx.nonagle.remove(Nonagle::MORE | Nonagle::PUSH);
+    space::check(sk, ctx);
     if changed {
         timer::set_xmit_timer(sk, ctx);
     }
@@ -218,9 +221,6 @@ fn advance_una(
         rack::delivered(sk, ctx.now, sent, end, copy);
     }
     sample_rtt(sk, ctx, &cleaned, sacked_at, facts);
-    if core::mem::take(&mut sk.warm.no_space) {
-        sk.note(Readiness::OUT);
-    }
     ctx.confirm_neighbour(sk);
 }
 

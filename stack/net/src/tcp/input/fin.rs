@@ -12,6 +12,7 @@ pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.rx.rcv_nxt += 1;
     sk.rx.ack.insert(AckState::SCHED);
     sk.rx.features.insert(Features::RCV_SHUTDOWN);
+    sk.warm.fin_received = true;
     sk.rx.predict = false;
     match sk.rx.state {
         TcpState::SynRecv | TcpState::Established => {

@@ -2,6 +2,7 @@
 //! now (retransmissions, new data, probes, an ACK) and cuts it from the send ring into slots.
 
 pub(crate) mod ack;
+pub(crate) mod eor;
 pub(crate) mod nagle;
 pub(crate) mod probe;
 pub(crate) mod reset;
@@ -144,10 +145,7 @@ fn bound_to_half_window(sk: &TcpSock, mss: u16, options: u16) -> u16 {
 /// Takes over the options that the data path asks for.
 pub(crate) fn apply_options(sk: &mut TcpSock) {
     let opts: &Options = &sk.cold.opts;
-    let more = sk.tx.nonagle.contains(Nonagle::MORE);
-    sk.tx.nonagle = nagle_bits(opts);
-    if more {
-        sk.tx.nonagle.insert(Nonagle::MORE);
-    }
+    let options = Nonagle::OFF | Nonagle::CORK;
+    sk.tx.nonagle = sk.tx.nonagle.difference(options) | nagle_bits(opts);
     sk.tx.tos = opts.tos;
 }

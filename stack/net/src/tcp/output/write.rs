@@ -2,25 +2,30 @@
 //! super-segments.
 
 use crate::core::Ctx;
+use crate::sock::space;
 use crate::stats::Counter;
 use crate::tcp::cong;
 use crate::tcp::output::Turn;
+use crate::tcp::output::eor;
 use crate::tcp::output::nagle::{self, Partial};
 use crate::tcp::output::segment::{self, Job, Path};
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Nonagle;
 use crate::tcp::timer;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::tcp::TcpFlags;
 
 /// Most segments of one flow before the next flow has its turn: 64 KiB of full ones, as a GSO packet.
-const MAX_BURST: u32 = 44;
+pub(crate) const MAX_BURST: u32 = 44;
 
 /// What one look at the queue allows.
 struct Allowed {
     /// Octets.
     len: u32,
     fin: bool,
+    /// They end a record (MSG_EOR).
+    ends_record: bool,
 }
 
 /// Sends new data until something forbids more, or the flow's share is used up.
@@ -61,6 +66,7 @@ pub(crate) fn xmit(
         share = share.saturating_sub(sent);
     };
     validate_cwnd(sk, cwnd_limited);
+    space::check(sk, ctx);
     if sk.records.is_empty()
         && sk.has_unsent()
         && turn == Turn::Done
@@ -72,11 +78,18 @@ pub(crate) fn xmit(
 }
 
 /// How much may go out as one super-segment of at most `segs` packets.
-fn look(sk: &TcpSock, segs: u32) -> Option<Allowed> {
-    let tx = &sk.tx;
+fn look(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
     let mss = u32::from(segment::current_mss(sk));
-    let unsent = if tx.snd_nxt.before(tx.write_seq) {
-        tx.write_seq.bytes_since(tx.snd_nxt)
+    let record = if eor::any(sk) {
+        eor::end_of_record(sk, sk.tx.snd_nxt)
+    } else {
+        None
+    };
+    let tx = &sk.tx;
+    let end = record.unwrap_or(tx.write_seq);
+    let in_the_middle = end.before(tx.write_seq);
+    let unsent = if tx.snd_nxt.before(end) {
+        end.bytes_since(tx.snd_nxt)
     } else {
         0
     };
@@ -89,11 +102,21 @@ fn look(sk: &TcpSock, segs: u32) -> Option<Allowed> {
     let mut len = full * mss;
     let rest = unsent - len;
     // Sender's silly-window avoidance: a partial segment only at the end of the queue, and only if it fits.
-    if rest > 0 && rest < mss && full < segs && unsent <= window && nagle::test(sk) == Partial::Go {
+    if rest > 0
+        && rest < mss
+        && full < segs
+        && unsent <= window
+        // What nothing can be added to does not wait for more.
+        && (in_the_middle || nagle::test(sk) == Partial::Go)
+    {
         len = unsent;
     }
-    let fin = tx.fin_queued && len == unsent && len < window;
-    (len > 0 || fin).then_some(Allowed { len, fin })
+    let fin = tx.fin_queued && len == unsent && !in_the_middle && len < window;
+    (len > 0 || fin).then_some(Allowed {
+        len,
+        fin,
+        ends_record: record.is_some() && len == unsent,
+    })
 }
 
 fn send(
@@ -105,7 +128,9 @@ fn send(
 ) -> u32 {
     let seq = sk.tx.snd_nxt;
     let mss = u32::from(segment::current_mss(sk));
-    let ends_queue = seq + allowed.len == sk.tx.write_seq;
+    let ends_queue = seq + allowed.len == sk.tx.write_seq
+        && !sk.tx.nonagle.contains(Nonagle::UNPUSHED)
+        || allowed.ends_record;
     // PSH on the last octet queued, and at least every half window (Linux `forced_push`).
     let push = allowed.len > 0
         && (ends_queue || (seq + allowed.len).after(sk.tx.pushed_seq + (sk.tx.max_window >> 1)));

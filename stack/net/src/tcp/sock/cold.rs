@@ -36,6 +36,10 @@ pub(crate) struct Options {
     pub tos: u8,
     pub nodelay: bool,
     pub cork: bool,
+    /// TCP_NOTSENT_LOWAT, octets; 0 is the setting of all sockets.
+    pub notsent_lowat: u32,
+    /// TCP_INQ.
+    pub inq: bool,
 }
 
 impl Options {
@@ -63,6 +67,8 @@ impl Options {
             tos: 0,
             nodelay: false,
             cork: false,
+            notsent_lowat: 0,
+            inq: false,
         }
     }
 }
@@ -87,6 +93,8 @@ pub(crate) struct Cold {
     pub last_oow_ack: Option<u64>,
     /// Quick ACK mode asked for by TCP_QUICKACK.
     pub quickack: Option<bool>,
+    /// Ends of records (MSG_EOR) not sent yet.
+    pub eor: Option<Box<crate::tcp::output::eor::Marks>>,
 }
 
 impl Cold {
@@ -102,6 +110,7 @@ impl Cold {
             soft_err: None,
             last_oow_ack: None,
             quickack: None,
+            eor: None,
         }
     }
 }

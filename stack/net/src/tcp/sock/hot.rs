@@ -226,8 +226,14 @@ bitflags! {
         const OFF = 1;
         /// TCP_CORK.
         const CORK = 2;
-        /// MSG_MORE on the last send.
+        /// MSG_MORE on the last send, and no ACK since.
         const MORE = 4;
+        /// The last octets were queued with MSG_MORE: they are not to be pushed.
+        const UNPUSHED = 8;
+        /// A writer waits for room: what is queued goes, however little it is.
+        const PUSH = 16;
+        /// Records end in the queue (MSG_EOR).
+        const EOR = 32;
     }
 }
 

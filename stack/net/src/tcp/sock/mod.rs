@@ -101,14 +101,6 @@ impl TcpSock {
         }
     }
 
-    /// Bytes queued and not acknowledged, sent or not.
-    #[inline]
-    pub(crate) fn unacked_and_queued(&mut self) -> u64 {
-        self.rings
-            .as_mut()
-            .map_or(0, |r| r.snd_out.tail() - r.snd_out.head())
-    }
-
     /// The sequence number of the byte at the head of the send ring.
     #[inline]
     pub(crate) fn ring_seq(&self) -> SeqNum {

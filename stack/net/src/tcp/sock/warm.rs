@@ -42,6 +42,8 @@ pub(crate) struct Warm {
     pub leaving: Option<(Substate, u64)>,
     /// The tuple is in the ehash.
     pub hashed: bool,
+    /// The peer's FIN was received (Linux `SOCK_DONE`).
+    pub fin_received: bool,
     /// Pending SO_ERROR.
     pub err: Option<SockError>,
     /// Times that our SYN or SYN-ACK timed out.
@@ -82,6 +84,7 @@ impl Warm {
             rcvbuf: 0,
             leaving: None,
             hashed: false,
+            fin_received: false,
             err: None,
             syn_timeouts: 0,
             counted_orphan: false,

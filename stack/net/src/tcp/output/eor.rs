@@ -1,0 +1,55 @@
+//! Record ends (MSG_EOR): what is sent later never shares a segment with what was sent before the mark. Linux ends an
+//! skb there; here a mark is the sequence number after the record.
+
+use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Nonagle;
+use millrace_wire::seq::SeqNum;
+use std::collections::VecDeque;
+
+/// What a record costs of the send buffer besides its octets (an skb of Linux): it bounds the marks.
+const RECORD_COST: u64 = 1280;
+
+/// Ends of records that were not sent yet, in order.
+pub(crate) type Marks = VecDeque<SeqNum>;
+
+/// There are marks.
+#[inline]
+pub(crate) fn any(sk: &TcpSock) -> bool {
+    sk.tx.nonagle.contains(Nonagle::EOR)
+}
+
+/// The send buffer has room for another record.
+pub(crate) fn has_room(sk: &TcpSock) -> bool {
+    let limit = sk.rings.as_ref().map_or(0, |r| r.snd_in.limit());
+    let marks = sk.cold.eor.as_ref().map_or(0, |m| m.len() as u64);
+    marks * RECORD_COST < limit
+}
+
+/// A record ends with what was queued last.
+pub(crate) fn mark(sk: &mut TcpSock) {
+    let end = sk.tx.write_seq;
+    let marks = sk.cold.eor.get_or_insert_default();
+    if marks.back() != Some(&end) {
+        marks.push_back(end);
+    }
+    sk.tx.nonagle.insert(Nonagle::EOR);
+}
+
+/// Where the record at `from` ends; none when no mark lies after it. Marks that were passed go.
+pub(crate) fn end_of_record(sk: &mut TcpSock, from: SeqNum) -> Option<SeqNum> {
+    let marks = sk.cold.eor.as_mut()?;
+    while marks.front().is_some_and(|end| end.at_or_before(from)) {
+        marks.pop_front();
+    }
+    let next = marks.front().copied();
+    if next.is_none() {
+        forget(sk);
+    }
+    next
+}
+
+/// All marks go: sent, or the connection is over.
+pub(crate) fn forget(sk: &mut TcpSock) {
+    sk.cold.eor = None;
+    sk.tx.nonagle.remove(Nonagle::EOR);
+}
