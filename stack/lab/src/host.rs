@@ -122,6 +122,13 @@ impl Host {
         }
     }
 
+    /// Jumps to `at` (unless it has passed), serves timers there, and lets the stack send.
+    pub fn tick_at(&mut self, at: Instant) {
+        self.clock.advance_to(at);
+        self.stack.tick(self.clock.now());
+        self.flush();
+    }
+
     /// When the stack next wants to be called.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.stack.next_deadline()
@@ -148,9 +155,7 @@ impl Host {
                     if stall > MAX_STALL {
                         return Err(Stalled);
                     }
-                    self.clock.advance_to(due);
-                    self.stack.tick(self.clock.now());
-                    self.flush();
+                    self.tick_at(due);
                 }
                 _ => {
                     self.clock.advance_to(to);

@@ -1,10 +1,14 @@
 //! What a script runs against: something that answers Linux's socket calls, takes and sends raw IP packets on one
 //! interface, and has a time. Two exist: the stack in virtual time, and the kernel over a TUN device.
 
+mod stack;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use millrace_posix::call::{Call, Return};
+
+pub use stack::{StackConfig, StackMachine};
 
 /// A raw IP packet that was sent, and when (since the machine started).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,18 @@
 //! poll and epoll. Sans-I/O like the stack: a call that must wait is a value that is stepped.
 //!
 //! [`call::Call`] says what a program asks and [`call::Return`] what it gets, so that the same call can be given to the
-//! stack, to the kernel, or to anything else that answers as Linux does.
+//! stack, to the kernel, or to anything else that answers as Linux does. [`Process`] answers with a stack.
 #![forbid(unsafe_code)]
 
+mod addr;
 pub mod call;
+mod fcntl;
+mod file;
+mod msg;
+mod pending;
+mod process;
+mod socket;
+mod sockopt;
+
+pub use pending::Pending;
+pub use process::{Process, Started};

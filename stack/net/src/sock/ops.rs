@@ -13,6 +13,7 @@ use crate::tcp::state::TcpState;
 use core::net::SocketAddrV4;
 use core::time::Duration;
 use millrace_wire::time::Instant;
+use std::borrow::Cow;
 
 /// How a step ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,7 +190,7 @@ impl Op for Accept {
 #[derive(Debug)]
 pub struct Send<'a> {
     sock: SockId,
-    data: &'a [u8],
+    data: Cow<'a, [u8]>,
     msg: SendMsg,
     done: usize,
     /// It met a full buffer: only room, an error or the end lets it go on.
@@ -205,6 +206,15 @@ impl<'a> Send<'a> {
 
     /// Sends `data` as a message.
     pub fn with_msg(sock: SockId, data: &'a [u8], msg: SendMsg) -> Self {
+        Self::of(sock, Cow::Borrowed(data), msg)
+    }
+
+    /// Sends `data` as a message, and keeps it until then.
+    pub fn owned(sock: SockId, data: Vec<u8>, msg: SendMsg) -> Send<'static> {
+        Send::of(sock, Cow::Owned(data), msg)
+    }
+
+    fn of(sock: SockId, data: Cow<'a, [u8]>, msg: SendMsg) -> Self {
         Self {
             sock,
             data,
@@ -269,12 +279,35 @@ fn partial(done: usize, error: SockError) -> Result<usize, SockError> {
     if done > 0 { Ok(done) } else { Err(error) }
 }
 
+/// Where received octets go.
+#[derive(Debug)]
+enum Room<'a> {
+    Lent(&'a mut [u8]),
+    Own(Vec<u8>),
+}
+
+impl Room<'_> {
+    fn get(&mut self) -> &mut [u8] {
+        match self {
+            Self::Lent(buf) => buf,
+            Self::Own(buf) => buf,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Lent(buf) => buf.len(),
+            Self::Own(buf) => buf.len(),
+        }
+    }
+}
+
 /// recvmsg(2): returns with SO_RCVLOWAT octets (all of the buffer with MSG_WAITALL), or with what there is when no
 /// more comes, at the urgent mark, after SO_RCVTIMEO, and on a signal.
 #[derive(Debug)]
 pub struct RecvMsg<'a> {
     sock: SockId,
-    buf: &'a mut [u8],
+    buf: Room<'a>,
     flags: MsgFlags,
     /// What was received; with MSG_PEEK what was seen at the last step.
     got: Received,
@@ -284,6 +317,27 @@ pub struct RecvMsg<'a> {
 impl<'a> RecvMsg<'a> {
     /// Receives into `buf`.
     pub fn new(sock: SockId, buf: &'a mut [u8], flags: MsgFlags) -> Self {
+        Self::into(sock, Room::Lent(buf), flags)
+    }
+
+    /// Receives at most `room` octets into a buffer of its own; see [`RecvMsg::take_data`].
+    pub fn owned(sock: SockId, room: usize, flags: MsgFlags) -> RecvMsg<'static> {
+        RecvMsg::into(sock, Room::Own(vec![0; room]), flags)
+    }
+
+    /// The first `len` octets of the buffer of its own; empty when the caller lent one.
+    pub fn take_data(&mut self, len: usize) -> Vec<u8> {
+        match &mut self.buf {
+            Room::Lent(_) => Vec::new(),
+            Room::Own(buf) => {
+                let mut data = core::mem::take(buf);
+                data.truncate(len);
+                data
+            }
+        }
+    }
+
+    fn into(sock: SockId, buf: Room<'a>, flags: MsgFlags) -> Self {
         Self {
             sock,
             buf,
@@ -329,7 +383,13 @@ impl Op for RecvMsg<'_> {
         self.timeout.start(now, limit);
         let peek = self.flags.contains(MsgFlags::PEEK);
         let before = if peek { 0 } else { self.got.len };
-        match stack.recv_part(now, self.sock, &mut self.buf[before..], self.flags, before) {
+        match stack.recv_part(
+            now,
+            self.sock,
+            &mut self.buf.get()[before..],
+            self.flags,
+            before,
+        ) {
             Ok(part) => {
                 self.take(part.msg);
                 let enough = self.got.len >= self.target(stack) || self.got.len == self.buf.len();
