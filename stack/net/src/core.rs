@@ -10,7 +10,7 @@ use crate::neigh::NeighTable;
 use crate::qdisc::{Ctl, Qdisc};
 use crate::route::{HopKind, PmtuCache, RouteTable};
 use crate::slab::Slab;
-use crate::sock::bind::Bhash;
+use crate::sock::bhash::Bhash;
 use crate::sock::readiness::Readiness;
 use crate::stats::{Counter, Mib};
 use crate::sysctl::Sysctl;
@@ -395,40 +395,26 @@ impl Stack {
             return;
         };
         let leaving = sk.warm.leaving.take();
-        let (hash, port, locked) = (sk.warm.hash, sk.cold.port, sk.cold.port_locked);
+        let hash = sk.warm.hash;
         let mini = leaving.is_some_and(|(substate, ms)| self.insert_time_wait(id, substate, ms));
         if !mini {
             self.socks.ehash.remove(hash, id.place());
         }
         if let Some(sk) = self.socks.tcp.get_mut(id) {
             sk.warm.hashed = false;
-            if !locked {
-                sk.cold.port = 0;
-            }
         }
-        // The mini-socket takes the port's reference over, or gets one of its own.
-        match (mini, locked) {
-            (true, true) => self.socks.bhash.add_child(port),
-            (false, false) => self.socks.bhash.release_child(port),
-            _ => {}
-        }
-    }
-
-    pub(crate) fn release_port_of(&mut self, tuple: &crate::tcp::demux::Tuple) {
-        self.socks.bhash.release_child(tuple.lport);
+        self.drop_unnamed_port(id);
     }
 
     /// Frees a socket that nobody can reach any more.
     pub(crate) fn destroy(&mut self, id: SockId) {
+        self.drop_port(id);
         let Some(mut sk) = self.socks.tcp.remove(id) else {
             return;
         };
         self.ctx.wheel.cancel(&mut sk.warm.wheel);
         if sk.warm.counted_orphan {
             self.ctx.orphans -= 1;
-        }
-        if sk.cold.port != 0 && sk.cold.port_locked {
-            self.socks.bhash.release(sk.cold.port, id);
         }
         if let Some(rings) = sk.rings.take() {
             rings.release(&mut self.ctx.chunks);

@@ -104,12 +104,12 @@ impl Keys {
         }
     }
 
-    /// The search ended after `steps` ports: the next one for this destination starts behind, by a random distance
-    /// that keeps the next port from being guessed.
-    pub(crate) fn port_chosen(&mut self, offset: &PortOffset, steps: u32) {
+    /// The search ended `distance` ports from its start, in strides of `stride`: the next one for this destination
+    /// starts behind, by a random distance that keeps the next port from being guessed.
+    pub(crate) fn port_chosen(&mut self, offset: &PortOffset, distance: u32, stride: u32) {
         let random = (self.random() >> 32) as u32 % PORT_STEP;
         if let Some(counter) = self.port_counters.get_mut(offset.counter) {
-            *counter = counter.wrapping_add(steps + 1 + random);
+            *counter = counter.wrapping_add(distance.max(random * stride) + stride);
         }
     }
 

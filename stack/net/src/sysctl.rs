@@ -1,6 +1,10 @@
 //! The registry of settings, with Linux's names, defaults and units (`Documentation/networking/ip-sysctl`).
 
+mod ports;
+
 use thiserror::Error;
+
+pub use ports::PortSet;
 
 /// Why a setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -46,11 +50,17 @@ macro_rules! sysctls {
             pub fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
                 match short(name) {
                     $(stringify!($name) => {
-                        self.$name = <$ty as Value>::read(value, $min, $max).ok_or_else(|| SysctlError::Value {
+                        let refused = || SysctlError::Value {
                             name: stringify!($name),
                             value: value.to_owned(),
                             expected: <$ty as Value>::expected($min, $max),
-                        })?;
+                        };
+                        let read = self.$name.read(value, $min, $max).ok_or_else(refused)?;
+                        let before = core::mem::replace(&mut self.$name, read);
+                        if !self.is_consistent() {
+                            self.$name = before;
+                            return Err(refused());
+                        }
                         Ok(())
                     })*
                     _ => Err(SysctlError::Unknown(name.to_owned())),
@@ -65,15 +75,24 @@ fn short(name: &str) -> &str {
     name.rsplit(['.', '/']).next().unwrap_or(name)
 }
 
+impl Sysctl {
+    /// What one setting demands of another (Linux `ipv4_local_port_range`, `ipv4_privileged_ports`).
+    fn is_consistent(&self) -> bool {
+        let [low, high] = self.ip_local_port_range;
+        low <= high && self.ip_unprivileged_port_start <= low
+    }
+}
+
 /// How a value is written in `/proc/sys`.
 trait Value: Sized {
-    fn read(text: &str, min: u32, max: u32) -> Option<Self>;
+    /// The value that writing `text` over the present one gives.
+    fn read(&self, text: &str, min: u32, max: u32) -> Option<Self>;
     fn print(&self) -> String;
     fn expected(min: u32, max: u32) -> String;
 }
 
 impl Value for u32 {
-    fn read(text: &str, min: u32, max: u32) -> Option<Self> {
+    fn read(&self, text: &str, min: u32, max: u32) -> Option<Self> {
         text.trim().parse().ok().filter(|v| (min..=max).contains(v))
     }
     fn print(&self) -> String {
@@ -84,13 +103,10 @@ impl Value for u32 {
     }
 }
 
+/// Linux keeps any number up to 255 for most of these and asks only whether it is 0; here it reads back as 1.
 impl Value for bool {
-    fn read(text: &str, _: u32, _: u32) -> Option<Self> {
-        match text.trim() {
-            "0" => Some(false),
-            "1" => Some(true),
-            _ => None,
-        }
+    fn read(&self, text: &str, min: u32, max: u32) -> Option<Self> {
+        u32::from(*self).read(text, min, max).map(|v| v != 0)
     }
     fn print(&self) -> String {
         u8::from(*self).to_string()
@@ -100,30 +116,44 @@ impl Value for bool {
     }
 }
 
+/// Numbers that are not given stay as they are, and those too many are not looked at (Linux `proc_dointvec`).
 impl<const N: usize> Value for [u32; N] {
-    fn read(text: &str, min: u32, max: u32) -> Option<Self> {
-        let mut out = [0; N];
-        let mut words = text.split_whitespace();
-        for slot in &mut out {
-            *slot = u32::read(words.next()?, min, max)?;
+    fn read(&self, text: &str, min: u32, max: u32) -> Option<Self> {
+        let mut out = *self;
+        let mut words = text.split_whitespace().peekable();
+        words.peek()?;
+        for (slot, word) in out.iter_mut().zip(words) {
+            *slot = slot.read(word, min, max)?;
         }
-        (words.next().is_none() && out.is_sorted()).then_some(out)
+        Some(out)
     }
     fn print(&self) -> String {
         self.map(|v| v.to_string()).join("\t")
     }
     fn expected(min: u32, max: u32) -> String {
-        format!("{N} numbers from {min} to {max} in rising order, separated by blanks")
+        format!("up to {N} numbers from {min} to {max}, separated by blanks")
+    }
+}
+
+impl Value for PortSet {
+    fn read(&self, text: &str, _: u32, _: u32) -> Option<Self> {
+        Self::parse(text)
+    }
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn expected(_: u32, _: u32) -> String {
+        "ports and ranges of ports such as 8080,9000-9100, or nothing".to_owned()
     }
 }
 
 sysctls! {
     /// Upper limit of a listener's backlog.
-    somaxconn: u32 = 4096, 0, 65535;
+    somaxconn: u32 = 4096, 0, i32::MAX as u32;
     /// Handshakes in progress per listener.
-    tcp_max_syn_backlog: u32 = 1024, 1, 1 << 24;
+    tcp_max_syn_backlog: u32 = 1024, 0, i32::MAX as u32;
     /// Reset connections that overflow the accept queue instead of dropping the handshake's last ACK.
-    tcp_abort_on_overflow: bool = false, 0, 1;
+    tcp_abort_on_overflow: bool = false, 0, 255;
     /// Retransmissions of a SYN before connect fails.
     tcp_syn_retries: u32 = 6, 1, 127;
     /// Retransmissions of a SYN-ACK before the request is dropped.
@@ -133,13 +163,13 @@ sysctls! {
     /// A SYN that offers ECN and is lost goes out again without it (RFC 3168 §6.1.1.1).
     tcp_ecn_fallback: bool = true, 0, 1;
     /// Offer and accept timestamps (RFC 7323).
-    tcp_timestamps: u32 = 1, 0, 2;
+    tcp_timestamps: u32 = 1, 0, 255;
     /// Offer and accept window scaling (RFC 7323).
-    tcp_window_scaling: bool = true, 0, 1;
+    tcp_window_scaling: bool = true, 0, 255;
     /// Offer and accept selective acknowledgements (RFC 2018).
-    tcp_sack: bool = true, 0, 1;
+    tcp_sack: bool = true, 0, 255;
     /// Send duplicate SACKs (RFC 2883).
-    tcp_dsack: bool = true, 0, 1;
+    tcp_dsack: bool = true, 0, 255;
     /// Receive buffer, bytes: least, initial, most. Half of it is window, as with Linux's overhead accounting.
     tcp_rmem: [u32; 3] = [4096, 131_072, 6_291_456], 1, i32::MAX as u32;
     /// Send buffer, bytes: least, initial, most.
@@ -147,7 +177,7 @@ sysctls! {
     /// Octets not sent yet from which on a socket takes no more (TCP_NOTSENT_LOWAT of all sockets).
     tcp_notsent_lowat: u32 = u32::MAX, 0, u32::MAX;
     /// Adapt the receive buffer to the rate at which the application reads.
-    tcp_moderate_rcvbuf: bool = true, 0, 1;
+    tcp_moderate_rcvbuf: bool = true, 0, 255;
     /// Retransmissions after which the route is doubted (R1).
     tcp_retries1: u32 = 3, 0, 255;
     /// Retransmissions after which the connection is given up (R2), as a time with exponential back-off.
@@ -155,29 +185,31 @@ sysctls! {
     /// Retries of a connection that has no owner any more; 0 means 8.
     tcp_orphan_retries: u32 = 0, 0, 255;
     /// Most connections without an owner.
-    tcp_max_orphans: u32 = 131_072, 0, 1 << 30;
+    tcp_max_orphans: u32 = 131_072, 0, i32::MAX as u32;
     /// Most TIME_WAIT sockets.
-    tcp_max_tw_buckets: u32 = 131_072, 0, 1 << 30;
+    tcp_max_tw_buckets: u32 = 131_072, 0, i32::MAX as u32;
     /// Reuse of TIME_WAIT tuples by connect: 0 never, 1 always, 2 only loopback; timestamps required.
     tcp_tw_reuse: u32 = 2, 0, 2;
+    /// Milliseconds of TIME_WAIT before `tcp_tw_reuse` applies.
+    tcp_tw_reuse_delay: u32 = 1000, 1, 60_000;
     /// Ignore RST in TIME_WAIT (RFC 1337).
-    tcp_rfc1337: bool = false, 0, 1;
+    tcp_rfc1337: bool = false, 0, 255;
     /// Seconds that an orphan stays in FIN_WAIT2.
-    tcp_fin_timeout: u32 = 60, 1, 86_400;
+    tcp_fin_timeout: u32 = 60, 0, 2_147_483;
     /// Seconds of idleness before the first keepalive probe.
-    tcp_keepalive_time: u32 = 7200, 1, 32_767;
+    tcp_keepalive_time: u32 = 7200, 0, 2_147_483;
     /// Seconds between keepalive probes.
-    tcp_keepalive_intvl: u32 = 75, 1, 32_767;
+    tcp_keepalive_intvl: u32 = 75, 0, 2_147_483;
     /// Unanswered keepalive probes before the connection is dropped.
-    tcp_keepalive_probes: u32 = 9, 1, 127;
+    tcp_keepalive_probes: u32 = 9, 0, 255;
     /// Sequence reordering, in segments, that is not yet loss.
-    tcp_reordering: u32 = 3, 1, 127;
+    tcp_reordering: u32 = 3, 1, 300;
     /// Tail loss probes: 0 off, 3 and 4 on.
     tcp_early_retrans: u32 = 3, 0, 4;
     /// Least time between duplicate ACKs sent in answer to invalid segments, ms.
     tcp_invalid_ratelimit: u32 = 500, 0, i32::MAX as u32;
     /// Restart from the initial window after an idle time of one RTO.
-    tcp_slow_start_after_idle: bool = true, 0, 1;
+    tcp_slow_start_after_idle: bool = true, 0, 255;
     /// Least segment size that a peer or path can force on us.
     tcp_min_snd_mss: u32 = 48, 48, 65_535;
     /// Least RTO, microseconds.
@@ -186,6 +218,12 @@ sysctls! {
     tcp_rto_max_ms: u32 = 120_000, 1000, 120_000;
     /// Ports that connect chooses from.
     ip_local_port_range: [u32; 2] = [32_768, 60_999], 1, 65_535;
+    /// Ports that are never chosen, only named.
+    ip_local_reserved_ports: PortSet = PortSet::default(), 0, 65_535;
+    /// The first port that `ip_local_port_range` may have. (Every port may be named: the owner of a stack is its root.)
+    ip_unprivileged_port_start: u32 = 1024, 0, 65_535;
+    /// bind takes addresses that are not ours.
+    ip_nonlocal_bind: bool = false, 0, 255;
     /// Initial TTL.
     ip_default_ttl: u32 = 64, 1, 255;
     /// Least path MTU that an ICMP message can cause.
@@ -216,9 +254,14 @@ mod tests {
             Err(SysctlError::Unknown(_))
         ));
         for (name, bad) in [
-            ("tcp_sack", "2"),
-            ("tcp_rmem", "9 1 1"),
-            ("tcp_rmem", "1 2"),
+            ("tcp_sack", "256"),
+            ("tcp_rmem", "0"),
+            ("tcp_rmem", ""),
+            ("ip_local_port_range", "50003 50000"),
+            ("ip_local_port_range", "1 65535"),
+            ("ip_local_port_range", "50000 70000"),
+            ("ip_unprivileged_port_start", "32769"),
+            ("ip_local_reserved_ports", "5-3"),
             ("tcp_retries2", "-1"),
         ] {
             assert!(

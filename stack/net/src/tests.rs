@@ -9,6 +9,9 @@ use millrace_wire::mac::MacAddr;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 use std::time::Duration;
 
+mod ports;
+mod states;
+
 /// Frames on their way to one side.
 #[derive(Default)]
 struct Wire(Vec<Vec<u8>>);

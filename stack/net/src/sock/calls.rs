@@ -2,7 +2,6 @@
 
 use crate::core::Stack;
 use crate::ids::SockId;
-use crate::sock::bind::{Bound, Claim};
 use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
@@ -13,7 +12,7 @@ use crate::tcp::sock::cold::{Cold, Options};
 use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::listen::Listen;
 use crate::tcp::state::{CAN_QUEUE, StateSet, TcpState, set_state};
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::SocketAddrV4;
 use millrace_wire::time::Instant;
 use std::net::Shutdown;
 
@@ -41,54 +40,11 @@ impl Stack {
         }
     }
 
-    /// bind: port 0 lets the stack choose.
+    /// listen; on a listening socket it only changes the backlog. A backlog beyond `somaxconn`, and so a negative one
+    /// read as unsigned, is that (Linux `__sys_listen`).
     ///
     /// # Errors
-    /// EINVAL when bound already, EADDRNOTAVAIL for a foreign address, EADDRINUSE.
-    pub fn bind(&mut self, s: SockId, addr: SocketAddrV4) -> Result<(), SockError> {
-        let sk = self.sock(s)?;
-        if sk.cold.port != 0 || sk.rx.state != TcpState::Close {
-            return Err(SockError::Invalid);
-        }
-        let opts = &sk.cold.opts;
-        let claim = Claim {
-            sock: s,
-            addr: *addr.ip(),
-            reuse_addr: opts.reuse_addr,
-            reuse_port: opts.reuse_port,
-        };
-        if !addr.ip().is_unspecified() && !self.ctx.routes.is_local(*addr.ip()) {
-            return Err(SockError::AddrNotAvailable);
-        }
-        let port = match addr.port() {
-            0 => self.free_port().ok_or(SockError::AddrInUse)?,
-            port => port,
-        };
-        if self.socks.bhash.bind(port, claim) == Bound::InUse {
-            return Err(SockError::AddrInUse);
-        }
-        let sk = self.sock(s)?;
-        sk.cold.bound = *addr.ip();
-        sk.cold.port = port;
-        sk.cold.port_locked = true;
-        sk.rx.tuple.local = *addr.ip();
-        sk.rx.tuple.lport = port;
-        Ok(())
-    }
-
-    fn free_port(&mut self) -> Option<u16> {
-        let [low, high] = self.ctx.sysctl.ip_local_port_range;
-        let count = high - low + 1;
-        let start = (self.ctx.keys.random() % u64::from(count)) as u32;
-        (0..count)
-            .map(|i| (low + (start + i) % count) as u16)
-            .find(|port| self.socks.bhash.is_free(*port))
-    }
-
-    /// listen; on a listening socket it only changes the backlog.
-    ///
-    /// # Errors
-    /// EINVAL in another state, EADDRINUSE.
+    /// EINVAL in another state, EADDRINUSE when another socket listens there, or no port is left.
     pub fn listen(&mut self, s: SockId, backlog: u32) -> Result<(), SockError> {
         let most = self.ctx.sysctl.somaxconn;
         let sk = self.sock(s)?;
@@ -100,11 +56,14 @@ impl Stack {
             return Err(SockError::Invalid);
         }
         if sk.cold.port == 0 {
-            self.bind(s, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+            self.take_port(s, 0)?;
         }
         let sk = self.sock(s)?;
-        let (port, addr) = (sk.cold.port, sk.cold.bound);
-        if self.socks.bhash.listen(port, s) == Bound::InUse {
+        let (port, addr, claim) = (sk.cold.port, sk.cold.bound, sk.cold.claim);
+        // Since bind another socket may have begun to listen that shares the port by SO_REUSEADDR.
+        if let Some(claim) = claim
+            && self.socks.bhash.is_taken(port, &claim, Some(&claim))
+        {
             return Err(SockError::AddrInUse);
         }
         let Some(sk) = self.socks.tcp.get_mut(s) else {
@@ -114,9 +73,8 @@ impl Stack {
             backlog: backlog.min(most),
             ..Listen::default()
         }));
-        sk.rx.features.remove(Features::RCV_SHUTDOWN);
-        sk.rx.features.remove(Features::SEND_SHUTDOWN);
         set_state(sk, &mut self.ctx, TcpState::Listen);
+        self.renew_claim(s);
         self.socks.lhash.insert(addr, port, s);
         Ok(())
     }
@@ -145,22 +103,21 @@ impl Stack {
             return Err(SockError::BadSocket);
         };
         match sk.rx.state {
-            TcpState::Close => return Err(SockError::NotConnected),
-            TcpState::Listen => {
+            TcpState::Listen if how == Shutdown::Write => return Ok(()),
+            // Linux `inet_shutdown`: the attempt ends, whatever the direction.
+            TcpState::Listen | TcpState::SynSent => return self.disconnect(now, s),
+            TcpState::Close => {
+                // It fails and is remembered all the same.
                 if how != Shutdown::Write {
-                    self.listen_stop(s);
-                    self.settle(s);
+                    sk.rx.features.insert(Features::RCV_SHUTDOWN);
                 }
-                return Ok(());
+                if how != Shutdown::Read {
+                    sk.rx.features.insert(Features::SEND_SHUTDOWN);
+                }
+                return Err(SockError::NotConnected);
             }
-            TcpState::SynSent => {
-                // Linux `inet_shutdown`: the attempt ends, whatever the direction.
-                close::done(sk, &mut self.ctx);
-                self.settle(s);
-                self.disconnect(s);
-                return Ok(());
-            }
-            _ => {}
+            // Its outcome counts as told.
+            _ => sk.cold.connecting = false,
         }
         let ctx = &mut self.ctx;
         let Some(sk) = self.socks.tcp.get_mut(s) else {

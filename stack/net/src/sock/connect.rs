@@ -5,22 +5,29 @@ use crate::ids::{SockId, SockKind};
 use crate::route::{HopKind, RouteError};
 use crate::sock::error::SockError;
 use crate::stats::Counter;
-use crate::tcp::conn::active;
+use crate::tcp::TIMEWAIT_MS;
+use crate::tcp::conn::active::{self, Resume};
+use crate::tcp::conn::close;
 use crate::tcp::demux::Tuple;
 use crate::tcp::output;
+use crate::tcp::sock::cold::PortOrigin;
 use crate::tcp::sock::hot::{Features, RxHot, TxHot};
+use crate::tcp::sock::timewait::Substate;
 use crate::tcp::sock::warm::Warm;
 use crate::tcp::state::{StateSet, TcpState};
 use core::net::SocketAddrV4;
 use millrace_wire::time::Instant;
 
-/// What stands at a tuple.
-enum Occupant {
-    Nobody,
-    /// A TIME_WAIT mini-socket that may be replaced.
-    Replaceable(SockId),
-    Somebody,
-}
+/// States that end with a RST when the application dissolves the connection (Linux `tcp_need_reset`).
+const NEEDS_RESET: StateSet = StateSet::of(&[
+    TcpState::Established,
+    TcpState::CloseWait,
+    TcpState::FinWait1,
+    TcpState::FinWait2,
+    TcpState::SynRecv,
+]);
+/// Between the last number of the old connection and the first of the new one on its tuple.
+const RESUME_GAP: u32 = 65_535 + 2;
 
 impl Stack {
     /// connect, without waiting: EINPROGRESS first, then EALREADY until it has ended, then the outcome once.
@@ -44,15 +51,49 @@ impl Stack {
                 return Err(SockError::IsConnected);
             }
             let error = sk.warm.err.take().unwrap_or(SockError::Aborted);
-            self.disconnect(s);
+            self.forget_connection(s);
             return Err(error);
         }
         self.start_connect(s, to)?;
         Err(SockError::InProgress)
     }
 
-    /// As after socket(), with options and bind kept (Linux `tcp_disconnect`). For a socket in CLOSE.
-    pub(crate) fn disconnect(&mut self, s: SockId) {
+    /// connect to AF_UNSPEC (Linux `tcp_disconnect`): the connection ends at once, with a RST if there was one; a
+    /// listener listens no more. Afterwards the socket is as after bind, or socket if that chose no port by name; the
+    /// error ECONNRESET is left if a connection or an attempt was ended.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn disconnect(&mut self, now: Instant, s: SockId) -> Result<(), SockError> {
+        self.ctx.now = now;
+        let opening = self.sock(s)?.rx.state == TcpState::SynSent;
+        if self.sock(s)?.rx.state == TcpState::Listen {
+            self.listen_stop(s);
+        }
+        let Some(sk) = self.socks.tcp.get_mut(s) else {
+            return Err(SockError::BadSocket);
+        };
+        let unsent = sk.has_unsent()
+            && sk
+                .rx
+                .state
+                .is_in(StateSet::of(&[TcpState::Closing, TcpState::LastAck]));
+        let open = sk.rx.state.is_in(NEEDS_RESET) || unsent;
+        if open {
+            close::abort(sk, &mut self.ctx);
+        } else {
+            close::done(sk, &mut self.ctx);
+        }
+        if open || opening {
+            sk.warm.err = Some(SockError::Reset);
+        }
+        self.settle(s);
+        self.forget_connection(s);
+        Ok(())
+    }
+
+    /// As after socket(), with options, a named port and the pending error kept. For a socket in CLOSE.
+    fn forget_connection(&mut self, s: SockId) {
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return;
         };
@@ -66,7 +107,8 @@ impl Stack {
             rx.features.insert(Features::ATTACHED);
         }
         rx.tuple.local = sk.cold.bound;
-        rx.tuple.lport = sk.cold.port;
+        // Linux keeps `inet_sport`: getsockname shows the port that it had, though it may be another's by now.
+        rx.tuple.lport = sk.rx.tuple.lport;
         sk.rx = rx;
         // It may still stand in a qdisc, or in the event queue.
         sk.tx = TxHot {
@@ -76,21 +118,25 @@ impl Stack {
         sk.warm = Warm {
             user: sk.warm.user,
             event_queued: sk.warm.event_queued,
+            err: sk.warm.err,
             ..Warm::new(s)
         };
         sk.cold.soft_err = None;
         sk.cold.last_oow_ack = None;
         sk.cold.connecting = false;
+        self.renew_claim(s);
     }
 
     fn start_connect(&mut self, s: SockId, to: SocketAddrV4) -> Result<(), SockError> {
         let sk = self.sock(s)?;
         let bound = sk.cold.bound;
         let named_port = sk.cold.port;
-        if to.port() == 0 {
-            return Err(SockError::AddrNotAvailable);
+        // A socket bound to a group or a broadcast address sends from an address of its own.
+        let named = !bound.is_unspecified() && !bound.is_multicast();
+        let source = (named && !self.ctx.routes.is_broadcast(bound)).then_some(bound);
+        if source.is_some_and(|source| !self.ctx.routes.is_local(source)) {
+            return Err(SockError::NetUnreachable);
         }
-        let source = (!bound.is_unspecified()).then_some(bound);
         let hop = self
             .ctx
             .routes
@@ -111,68 +157,49 @@ impl Stack {
             lport: named_port,
             rport: to.port(),
         };
-        let taken = if named_port == 0 {
-            self.choose_port(&mut tuple)?
-        } else {
-            self.occupant(&tuple)
-        };
-        match taken {
-            Occupant::Nobody => {}
-            Occupant::Replaceable(tw) => {
-                self.ctx.mib.inc(Counter::TcpExtTWRecycled);
-                self.kill_time_wait(tw);
-            }
-            Occupant::Somebody => return Err(SockError::AddrNotAvailable),
+        if source.is_some_and(|source| source.is_loopback()) {
+            return Err(SockError::Invalid);
         }
+        let predecessor = match named_port {
+            0 => {
+                let occupant = |stack: &Self, lport| stack.vacancy(&Tuple { lport, ..tuple });
+                let (port, found) = self.choose_port(s, &tuple, occupant)?;
+                tuple.lport = port;
+                found
+            }
+            _ => self.vacancy(&tuple).ok_or(SockError::AddrNotAvailable)?,
+        };
         let dst = self
             .ctx
             .route(tuple.remote, Some(tuple.local))
             .ok_or(SockError::NetUnreachable)?;
         let hash = tuple.hash(&self.ctx.keys);
+        let resume = predecessor.and_then(|tw| self.succeed(tw));
         self.socks.ehash.insert(hash, s.place());
-        if named_port == 0 {
-            self.socks.bhash.add_child(tuple.lport);
+        if let Some(sk) = self.socks.tcp.get_mut(s) {
+            sk.rx.tuple = tuple;
+        }
+        match named_port {
+            0 => self.hold_port(s, tuple.lport, PortOrigin::Connect),
+            _ => self.renew_claim(s),
         }
         let ctx = &mut self.ctx;
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
         };
-        sk.rx.tuple = tuple;
-        sk.cold.port = tuple.lport;
         sk.cold.connecting = true;
+        sk.warm.err = None;
         sk.warm.hash = hash;
         sk.warm.hashed = true;
         sk.warm.dst = dst;
         output::apply_options(sk);
-        active::start(sk, ctx);
+        active::start(sk, ctx, resume);
         self.settle(s);
         Ok(())
     }
 
-    /// RFC 6056 algorithm 4: a keyed offset per destination, and a counter hidden in randomness.
-    fn choose_port(&mut self, tuple: &mut Tuple) -> Result<Occupant, SockError> {
-        let [low, high] = self.ctx.sysctl.ip_local_port_range;
-        let count = high - low + 1;
-        let offset = self.ctx.keys.port_offset(tuple);
-        let start = offset.start % count;
-        for i in 0..count {
-            let port = (low + (start + i) % count) as u16;
-            if !self.socks.bhash.is_unowned(port) {
-                continue;
-            }
-            tuple.lport = port;
-            match self.occupant(tuple) {
-                Occupant::Somebody => {}
-                free => {
-                    self.ctx.keys.port_chosen(&offset, i);
-                    return Ok(free);
-                }
-            }
-        }
-        Err(SockError::AddrNotAvailable)
-    }
-
-    fn occupant(&self, tuple: &Tuple) -> Occupant {
+    /// Whether the tuple is to be had: none if it is in use, and the TIME_WAIT mini-socket that must go first, if any.
+    fn vacancy(&self, tuple: &Tuple) -> Option<Option<SockId>> {
         let hash = tuple.hash(&self.ctx.keys);
         let socks = &self.socks;
         let found = socks.ehash.lookup(hash, |p| match p.kind() {
@@ -187,20 +214,42 @@ impl Stack {
             SockKind::TimeWait => socks.tw.at(p.index()).is_some_and(|t| t.tuple == *tuple),
         });
         match found {
-            None => Occupant::Nobody,
+            None => Some(None),
             Some(p) if p.kind() == SockKind::TimeWait && self.may_replace(p.index()) => {
-                Occupant::Replaceable(socks.tw.id_at(p.index()))
+                Some(Some(socks.tw.id_at(p.index())))
             }
-            Some(_) => Occupant::Somebody,
+            Some(_) => None,
         }
     }
 
-    /// Linux `tcp_twsk_unique`: a second after its last segment, if timestamps tell old from new.
+    /// Linux `tcp_twsk_unique`: `tcp_tw_reuse_delay` after it began, if timestamps tell old from new.
     fn may_replace(&self, index: u32) -> bool {
-        self.ctx.sysctl.tcp_tw_reuse == 1
-            && self.socks.tw.at(index).is_some_and(|tw| {
-                tw.ts_ok && self.ctx.seconds().wrapping_sub(tw.ts_recent_stamp) >= 1
-            })
+        let sysctl = &self.ctx.sysctl;
+        self.socks.tw.at(index).is_some_and(|tw| {
+            let loopback = tw.tuple.local.is_loopback() || tw.tuple.remote.is_loopback();
+            let wanted = match sysctl.tcp_tw_reuse {
+                1 => true,
+                2 => loopback,
+                _ => false,
+            };
+            let age = (self.ctx.now.as_millis() + TIMEWAIT_MS).saturating_sub(tw.deadline_ms);
+            wanted
+                && tw.substate == Substate::TimeWait
+                && tw.ts_ok
+                && age > u64::from(sysctl.tcp_tw_reuse_delay)
+        })
+    }
+
+    /// Takes a TIME_WAIT mini-socket out of the way of its successor.
+    fn succeed(&mut self, tw: SockId) -> Option<Resume> {
+        let resume = self.socks.tw.get(tw).map(|mini| Resume {
+            iss: mini.snd_nxt + RESUME_GAP,
+            ts_recent: mini.ts_recent,
+            ts_recent_stamp: mini.ts_recent_stamp,
+        });
+        self.ctx.mib.inc(Counter::TcpExtTWRecycled);
+        self.kill_time_wait(tw);
+        resume
     }
 
     /// The states in which connect has not ended.

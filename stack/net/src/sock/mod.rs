@@ -1,7 +1,8 @@
 //! What all sockets share: addresses, options, readiness, errno, and the calls. None of them blocks; `ops` makes
 //! blocking out of them.
 
-pub(crate) mod bind;
+pub(crate) mod bhash;
+mod bind;
 mod calls;
 mod connect;
 pub mod error;

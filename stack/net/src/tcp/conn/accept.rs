@@ -56,7 +56,6 @@ impl Stack {
         let port = sk.cold.port;
         let children = sk.cold.listen.take().map(|l| l.accept).unwrap_or_default();
         self.socks.lhash.remove(port, listener);
-        self.socks.bhash.unlisten(port, listener);
         let requests: Vec<_> = self
             .socks
             .requests
@@ -84,5 +83,7 @@ impl Stack {
         {
             crate::tcp::state::set_state(sk, &mut self.ctx, TcpState::Close);
         }
+        self.renew_claim(listener);
+        self.drop_unnamed_port(listener);
     }
 }

@@ -13,10 +13,24 @@ use crate::tcp::{INIT_CWND, MSS_DEFAULT, isn, mem, timer};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::options::TcpOptions;
 
+/// What a connection takes over from the one in TIME_WAIT whose tuple it gets (Linux `tcp_twsk_unique`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resume {
+    /// Beyond every number of the old connection.
+    pub iss: SeqNum,
+    /// The peer's last timestamp and when it came: old duplicates are known by it.
+    pub ts_recent: u32,
+    pub ts_recent_stamp: u32,
+}
+
 /// The tuple and route are set: choose numbers and windows, and let the SYN go out.
-pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx) {
+pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx, resume: Option<Resume>) {
     let tuple = sk.tuple();
-    let iss = isn::initial(ctx, &tuple);
+    let iss = resume.map_or_else(|| isn::initial(ctx, &tuple), |old| old.iss);
+    if let Some(old) = resume {
+        sk.rx.ts_recent = old.ts_recent;
+        sk.rx.ts_recent_stamp = old.ts_recent_stamp;
+    }
     sk.rx.ts_offset = isn::ts_offset(ctx, &tuple);
     sk.rings = Some(Rings::new(sk.cold.opts.rcvbuf, sk.cold.opts.sndbuf));
     sk.warm.rcvbuf = sk.cold.opts.rcvbuf;

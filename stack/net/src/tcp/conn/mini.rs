@@ -9,7 +9,7 @@ use crate::tcp::conn::active;
 use crate::tcp::input::Fate;
 use crate::tcp::output;
 use crate::tcp::segment::{Payload, Segment};
-use crate::tcp::sock::cold::Cold;
+use crate::tcp::sock::cold::{Cold, PortOrigin};
 use crate::tcp::sock::hot::{EcnFlags, Features};
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::{Rings, TcpSock};
@@ -161,8 +161,7 @@ impl Stack {
         let req = self.socks.requests.get(id)?;
         let listener = self.socks.tcp.get(req.listener)?;
         let mut cold = Box::new(Cold::new(listener.cold.opts.clone()));
-        cold.bound = req.tuple.local;
-        cold.port = req.tuple.lport;
+        cold.bound = listener.cold.bound;
         cold.parent = Some(req.listener);
         let attached = listener.rx.features.contains(Features::ATTACHED);
         let user = listener.warm.user;
@@ -176,7 +175,6 @@ impl Stack {
         self.socks
             .ehash
             .replace(req.hash, id.place(), child.place());
-        self.socks.bhash.add_child(req.tuple.lport);
         if let Some(listen) = self
             .socks
             .tcp
@@ -199,6 +197,7 @@ impl Stack {
                 .sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
         }
         sk.warm.syn_timeouts = req.timeouts;
+        self.hold_port(child, req.tuple.lport, PortOrigin::Inherited);
         Some(child)
     }
 }

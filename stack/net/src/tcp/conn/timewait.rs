@@ -45,6 +45,7 @@ impl TimeWait {
             ts_recent: sk.rx.ts_recent,
             ts_recent_stamp: sk.rx.ts_recent_stamp,
             ts_offset: sk.rx.ts_offset,
+            traits: sk.cold.claim.map(|claim| claim.traits).unwrap_or_default(),
             deadline_ms,
             wheel: TimerEntry::default(),
             last_oow_ack: 0,
@@ -70,6 +71,9 @@ impl Stack {
             return false;
         };
         self.socks.ehash.replace(hash, id.place(), tw.place());
+        if let Some(mini) = self.socks.tw.get(tw) {
+            self.socks.bhash.add(mini.tuple.lport, mini.claim());
+        }
         self.arm_time_wait(tw);
         true
     }
@@ -103,7 +107,7 @@ impl Stack {
         };
         self.ctx.wheel.cancel(&mut mini.wheel);
         self.socks.ehash.remove(mini.hash, tw.place());
-        self.release_port_of(&mini.tuple);
+        self.socks.bhash.remove(mini.tuple.lport, &mini.claim());
     }
 
     pub(crate) fn time_wait_input(

@@ -1,6 +1,7 @@
 //! Options and addresses: set by calls, read by timers and handshakes.
 
 use crate::ids::SockId;
+use crate::sock::bhash::Claim;
 use crate::sock::error::SockError;
 use crate::tcp::sock::listen::Listen;
 use core::net::Ipv4Addr;
@@ -40,6 +41,11 @@ pub(crate) struct Options {
     pub notsent_lowat: u32,
     /// TCP_INQ.
     pub inq: bool,
+    /// IP_FREEBIND, IP_BIND_ADDRESS_NO_PORT.
+    pub freebind: bool,
+    pub bind_address_no_port: bool,
+    /// IP_LOCAL_PORT_RANGE: first and last port; 0 leaves that end as the sysctl has it.
+    pub local_port_range: (u16, u16),
 }
 
 impl Options {
@@ -69,18 +75,36 @@ impl Options {
             cork: false,
             notsent_lowat: 0,
             inq: false,
+            freebind: false,
+            bind_address_no_port: false,
+            local_port_range: (0, 0),
         }
     }
+}
+
+/// How a socket came to its port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PortOrigin {
+    /// bind named it; it outlives connections.
+    Named,
+    /// bind or listen chose it.
+    Chosen,
+    /// connect chose it.
+    Connect,
+    /// The listener's.
+    Inherited,
 }
 
 /// See the module.
 pub(crate) struct Cold {
     pub opts: Options,
-    /// Address and port given to bind, or chosen; the port is in the bind table while it is not 0.
+    /// Address given to bind.
     pub bound: Ipv4Addr,
+    /// The port in the bind table, 0 when there is none, how it came there, and the entry (Linux `inet_num`; the
+    /// tuple keeps the port that `getsockname` shows, `inet_sport`).
     pub port: u16,
-    /// The port was named by bind, not chosen by connect.
-    pub port_locked: bool,
+    pub port_origin: PortOrigin,
+    pub claim: Option<Claim>,
     /// connect has not told its outcome yet (Linux `SS_CONNECTING`).
     pub connecting: bool,
     /// Present in LISTEN.
@@ -103,7 +127,8 @@ impl Cold {
             opts,
             bound: Ipv4Addr::UNSPECIFIED,
             port: 0,
-            port_locked: false,
+            port_origin: PortOrigin::Chosen,
+            claim: None,
             connecting: false,
             listen: None,
             parent: None,

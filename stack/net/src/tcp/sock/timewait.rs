@@ -1,5 +1,6 @@
 //! The TIME_WAIT mini-socket (Linux `tcp_timewait_sock`); it also stands in for orphans in FIN_WAIT2.
 
+use crate::sock::bhash::{Claim, Traits};
 use crate::tcp::demux::Tuple;
 use crate::wheel::TimerEntry;
 use millrace_wire::seq::SeqNum;
@@ -29,11 +30,23 @@ pub(crate) struct TimeWait {
     /// Seconds.
     pub ts_recent_stamp: u32,
     pub ts_offset: u32,
+    /// The options of the connection's claim on its port.
+    pub traits: Traits,
     /// When it ends, ms.
     pub deadline_ms: u64,
     pub wheel: TimerEntry,
     /// Interface rate limit for answers: ms, low 32 bits, of the last one.
     pub last_oow_ack: u32,
+}
+
+impl TimeWait {
+    /// The claim on its port.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim {
+            addr: self.tuple.local,
+            traits: self.traits,
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Option<TimeWait>>() <= 64);
