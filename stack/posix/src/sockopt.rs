@@ -16,6 +16,12 @@ const INT: usize = 4;
 /// Octets of `struct linger` and of `struct timeval`.
 const LINGER: usize = 8;
 const TIMEVAL: usize = 16;
+/// The same as their older namesakes, where `long` has 64 bits.
+const SO_RCVTIMEO_NEW: i32 = 66;
+const SO_SNDTIMEO_NEW: i32 = 67;
+/// The one congestion control there is, and most octets of a name (`TCP_CA_NAME_MAX`).
+const CONGESTION: &[u8] = b"reno";
+const CONGESTION_NAME: usize = 16;
 const MICROS_PER_SEC: i64 = 1_000_000;
 
 /// How a value is laid out, and the stack's option that it stands for.
@@ -31,6 +37,10 @@ enum Form {
     Short(fn(u16) -> SockOpt),
     /// `int` within 8 bits.
     Byte(fn(u8) -> SockOpt),
+    /// `int` of which the low 8 bits count.
+    LowByte(fn(u8) -> SockOpt),
+    /// `int`, 0 or 1.
+    Bit(fn(bool) -> SockOpt),
     /// `struct linger`.
     Linger,
     /// `struct timeval`.
@@ -41,7 +51,7 @@ const SOCKET: i32 = libc::SOL_SOCKET;
 const IP: i32 = libc::IPPROTO_IP;
 const TCP: i32 = libc::IPPROTO_TCP;
 
-use Form::{Byte, Flag, Int, Linger, Short, Time, Unsigned};
+use Form::{Bit, Byte, Flag, Int, Linger, LowByte, Short, Time, Unsigned};
 
 /// An option that the stack has.
 struct Row {
@@ -70,8 +80,8 @@ fn socket_level(name: i32) -> Option<(OptName, Form)> {
         libc::SO_SNDBUF => (OptName::SndBuf, Unsigned(SockOpt::SndBuf)),
         libc::SO_RCVBUF => (OptName::RcvBuf, Unsigned(SockOpt::RcvBuf)),
         libc::SO_RCVLOWAT => (OptName::RcvLowat, Unsigned(SockOpt::RcvLowat)),
-        libc::SO_RCVTIMEO => (OptName::RcvTimeo, Time(SockOpt::RcvTimeo)),
-        libc::SO_SNDTIMEO => (OptName::SndTimeo, Time(SockOpt::SndTimeo)),
+        libc::SO_RCVTIMEO | SO_RCVTIMEO_NEW => (OptName::RcvTimeo, Time(SockOpt::RcvTimeo)),
+        libc::SO_SNDTIMEO | SO_SNDTIMEO_NEW => (OptName::SndTimeo, Time(SockOpt::SndTimeo)),
         _ => return None,
     })
 }
@@ -88,7 +98,7 @@ fn tcp_level(name: i32) -> Option<(OptName, Form)> {
         libc::TCP_USER_TIMEOUT => (OptName::UserTimeout, Unsigned(SockOpt::UserTimeout)),
         libc::TCP_SYNCNT => (OptName::SynCnt, Unsigned(SockOpt::SynCnt)),
         libc::TCP_NOTSENT_LOWAT => (OptName::NotSentLowat, Unsigned(SockOpt::NotSentLowat)),
-        libc::TCP_INQ => (OptName::Inq, Flag(SockOpt::Inq)),
+        libc::TCP_INQ => (OptName::Inq, Bit(SockOpt::Inq)),
         libc::TCP_LINGER2 => (OptName::Linger2, Int(SockOpt::Linger2)),
         _ => return None,
     })
@@ -96,7 +106,7 @@ fn tcp_level(name: i32) -> Option<(OptName, Form)> {
 
 fn ip_level(name: i32) -> Option<(OptName, Form)> {
     Some(match name {
-        libc::IP_TOS => (OptName::Tos, Byte(SockOpt::Tos)),
+        libc::IP_TOS => (OptName::Tos, LowByte(SockOpt::Tos)),
         libc::IP_TTL => (OptName::Ttl, Byte(SockOpt::Ttl)),
         _ => return None,
     })
@@ -110,6 +120,9 @@ pub(crate) fn set(
     (fd, level, name, value): (Fd, i32, i32, &[u8]),
 ) -> Result<i64, i32> {
     let (_, sock) = process.socket(fd)?;
+    if (level, name) == (TCP, libc::TCP_CONGESTION) {
+        return set_congestion(value);
+    }
     if matches!(level, SOCKET | TCP) && value.len() < INT {
         return Err(libc::EINVAL);
     }
@@ -121,6 +134,20 @@ pub(crate) fn set(
         .map_err(SockError::errno)
 }
 
+/// The name ends with the value, with its 15th octet or with a NUL.
+fn set_congestion(value: &[u8]) -> Result<i64, i32> {
+    if value.is_empty() {
+        return Err(libc::EINVAL);
+    }
+    let most = &value[..value.len().min(CONGESTION_NAME - 1)];
+    let name = most.split(|octet| *octet == 0).next().unwrap_or_default();
+    if name == CONGESTION {
+        Ok(0)
+    } else {
+        Err(libc::ENOENT)
+    }
+}
+
 fn decode(row: &Row, value: &[u8]) -> Result<SockOpt, i32> {
     Ok(match row.form {
         Flag(make) => make(int(row.level, value)? != 0),
@@ -128,6 +155,12 @@ fn decode(row: &Row, value: &[u8]) -> Result<SockOpt, i32> {
         Int(make) => make(int(row.level, value)?),
         Short(make) => make(u16::try_from(int(row.level, value)?).map_err(|_| libc::EINVAL)?),
         Byte(make) => make(u8::try_from(int(row.level, value)?).map_err(|_| libc::EINVAL)?),
+        LowByte(make) => make(int(row.level, value)? as u8),
+        Bit(make) => make(match int(row.level, value)? {
+            0 => false,
+            1 => true,
+            _ => return Err(libc::EINVAL),
+        }),
         Linger => linger(value)?,
         Time(make) => make(timeval(value)?),
     })
@@ -187,12 +220,20 @@ fn try_get(
     (fd, level, name, room): (Fd, i32, i32, u32),
 ) -> Result<Vec<u8>, i32> {
     let (_, sock) = process.socket(fd)?;
+    if !matches!(level, SOCKET | TCP | IP) {
+        return Err(libc::EOPNOTSUPP);
+    }
     // `*optlen` is an int.
     let room = usize::try_from(room.cast_signed()).map_err(|_| libc::EINVAL)?;
     if level == SOCKET
         && let Some(value) = about(stack, sock, name)
     {
         return Ok(cut(&value.to_ne_bytes(), room));
+    }
+    if (level, name) == (TCP, libc::TCP_CONGESTION) {
+        let mut padded = CONGESTION.to_vec();
+        padded.resize(CONGESTION_NAME, 0);
+        return Ok(cut(&padded, room));
     }
     let row = find(level, name)?;
     let option = stack.option(sock, row.opt).map_err(SockError::errno)?;
@@ -209,6 +250,8 @@ fn about(stack: &mut Stack, sock: SockId, name: i32) -> Option<i32> {
         libc::SO_TYPE => libc::SOCK_STREAM,
         libc::SO_DOMAIN => libc::AF_INET,
         libc::SO_PROTOCOL => libc::IPPROTO_TCP,
+        // It cannot be set.
+        libc::SO_SNDLOWAT => 1,
         libc::SO_ACCEPTCONN => i32::from(stack.state(sock) == Ok(TcpState::Listen)),
         libc::SO_ERROR => stack.take_error(sock).map_or(0, SockError::errno),
         _ => return None,
@@ -263,3 +306,6 @@ fn encode(option: SockOpt) -> Vec<u8> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
