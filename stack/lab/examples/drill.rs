@@ -15,13 +15,7 @@ fn main() -> ExitCode {
             }
         };
         for delivery in [Delivery::OneByOne, Delivery::Batched] {
-            let verdict = run_text(
-                &source,
-                RunConfig {
-                    delivery,
-                    checks: Checks::Strict,
-                },
-            );
+            let verdict = run_text(&source, RunConfig::new(delivery, Checks::Strict));
             println!("{file} ({delivery:?}): {verdict}");
             if verdict != Verdict::Pass {
                 status = ExitCode::FAILURE;

@@ -70,6 +70,26 @@ pub enum LinkChange {
     Route(RouteMetrics),
     /// `tc qdisc replace dev tun0 root …`.
     Qdisc(Qdisc),
+    /// `ethtool -K tun0 tso on|off`.
+    Offload {
+        /// Which.
+        offload: Offload,
+        /// On, or off.
+        on: bool,
+    },
+    /// `ip tcp_metrics flush all`: what is remembered of peers, Fast Open cookies included.
+    FlushTcpMetrics,
+}
+
+/// Work that an interface takes off the stack, by its name in `ethtool`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offload {
+    /// `tso`
+    Tso,
+    /// `gso`
+    Gso,
+    /// `gro`
+    Gro,
 }
 
 /// Metrics of a route, as `ip route` names them.

@@ -59,13 +59,7 @@ fn trials(root: &Path, file: PathBuf) -> [Trial; 3] {
 
 fn passes(file: &Path, delivery: Delivery) -> Result<(), Failed> {
     let source = std::fs::read_to_string(file)?;
-    match run_text(
-        &source,
-        RunConfig {
-            delivery,
-            checks: Checks::Strict,
-        },
-    ) {
+    match run_text(&source, RunConfig::new(delivery, Checks::Strict)) {
         Verdict::Pass => Ok(()),
         verdict => Err(format!("{}: {verdict}", file.display()).into()),
     }
@@ -78,13 +72,10 @@ fn all_mutants_fail(file: &Path) -> Result<(), Failed> {
     if mutants.is_empty() {
         return Err("nothing to get wrong".into());
     }
-    let config = RunConfig {
-        delivery: Delivery::OneByOne,
-        checks: Checks::Strict,
-    };
+    let config = RunConfig::new(Delivery::OneByOne, Checks::Strict);
     let survivors: Vec<String> = mutants
         .iter()
-        .filter(|mutant| !matches!(run(&mutant.script, config), Verdict::Fail(_)))
+        .filter(|mutant| !matches!(run(&mutant.script, config).verdict, Verdict::Fail(_)))
         .map(|mutant| format!("line {}: {}", mutant.line, mutant.what))
         .collect();
     if survivors.is_empty() {

@@ -3,8 +3,9 @@
 //! Numbers are kept as written, in the script's own spaces (relative sequence numbers, its own initial sequence
 //! numbers, microseconds since the first event). The `Display` impls print packets back in the script's notation.
 
-use std::fmt;
-use std::net::Ipv4Addr;
+mod show;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Microseconds of script time.
 pub type Micros = u64;
@@ -95,10 +96,47 @@ pub enum Direction {
 pub struct Packet {
     /// Which way.
     pub dir: Direction,
+    /// Headers around the packet, outermost first.
+    pub encap: Vec<Encap>,
     /// What is said about the IP header.
     pub ip: IpInfo,
     /// What is inside.
     pub body: Body,
+}
+
+/// A header around a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encap {
+    /// `ipv4 SRC > DST:`
+    Ipv4(Ipv4Addr, Ipv4Addr),
+    /// `ipv6 SRC > DST:`
+    Ipv6(Ipv6Addr, Ipv6Addr),
+    /// `gre:` or `gre [fields]:`; fields that are off are left out.
+    Gre {
+        /// `sum N`.
+        sum: Option<u32>,
+        /// `off N`.
+        off: Option<u32>,
+        /// `key N`.
+        key: Option<u32>,
+        /// `seq N`.
+        seq: Option<u32>,
+    },
+    /// `mpls (label, tc, [S], ttl) …:`
+    Mpls(Vec<MplsLabel>),
+}
+
+/// One entry of an MPLS label stack (RFC 3032).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MplsLabel {
+    /// Label, 20 bits.
+    pub label: u32,
+    /// Traffic class, 3 bits.
+    pub tc: u8,
+    /// Bottom of the stack.
+    pub bottom: bool,
+    /// Time to live.
+    pub ttl: u8,
 }
 
 /// What a script says about the IP header; nothing said is nothing checked.
@@ -356,8 +394,10 @@ pub enum Expr {
     Struct(Vec<Field>),
     /// `name(args)`, as `inet_addr("…")`.
     Call(String, Vec<Expr>),
-    /// `IPv4 literal`.
+    /// An IPv4 address without quotes.
     Ipv4(Ipv4Addr),
+    /// An IPv6 address without quotes.
+    Ipv6(Ipv6Addr),
 }
 
 /// A field of a struct expression.
@@ -369,100 +409,4 @@ pub struct Field {
     pub args: Vec<Expr>,
     /// Its value.
     pub value: Expr,
-}
-
-impl fmt::Display for Tcp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.seq.wrapping_add(self.len);
-        write!(f, "{} {}:{}({})", self.flags, self.seq, end, self.len)?;
-        if let Some(ack) = self.ack {
-            write!(f, " ack {ack}")?;
-        }
-        if let Some(win) = self.win {
-            write!(f, " win {win}")?;
-        }
-        if let Some(urg) = self.urg {
-            write!(f, " urg {urg}")?;
-        }
-        match &self.options {
-            Options::Ignored => f.write_str(" <...>"),
-            Options::List(list) if list.is_empty() => Ok(()),
-            Options::List(list) => {
-                f.write_str(" <")?;
-                for (i, option) in list.iter().enumerate() {
-                    write!(f, "{}{option}", if i == 0 { "" } else { "," })?;
-                }
-                f.write_str(">")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let letters = [
-            (Self::FIN, 'F'),
-            (Self::SYN, 'S'),
-            (Self::RST, 'R'),
-            (Self::PSH, 'P'),
-            (Self::URG, 'U'),
-        ];
-        for (bit, letter) in letters {
-            if self.has(bit) {
-                write!(f, "{letter}")?;
-            }
-        }
-        if let EcnFlags::Letters(bits) = self.ece {
-            for (bit, letter) in [(EcnFlags::E, 'E'), (EcnFlags::W, 'W'), (EcnFlags::A, 'A')] {
-                if bits & bit != 0 {
-                    write!(f, "{letter}")?;
-                }
-            }
-        }
-        if self.has(Self::ACK) {
-            f.write_str(".")?;
-        }
-        match self.ece {
-            EcnFlags::Ace(digit) => write!(f, "{digit}"),
-            EcnFlags::Letters(0) if self.bits == 0 => f.write_str("-"),
-            EcnFlags::Letters(_) => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for TcpOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nop => f.write_str("nop"),
-            Self::Eol => f.write_str("eol"),
-            Self::Mss(mss) => write!(f, "mss {mss}"),
-            Self::WindowScale(shift) => write!(f, "wscale {shift}"),
-            Self::SackPermitted => f.write_str("sackOK"),
-            Self::Sack(blocks) => {
-                f.write_str("sack")?;
-                blocks
-                    .iter()
-                    .try_for_each(|(left, right)| write!(f, " {left}:{right}"))
-            }
-            Self::Timestamps { val, ecr } => write!(f, "TS val {val} ecr {ecr}"),
-            Self::Md5(digest) => write!(f, "md5 {}", Hex(digest)),
-            Self::FastOpen(cookie) => write!(f, "FO {}", Hex(cookie)),
-            Self::FastOpenExp(cookie) => write!(f, "FOEXP {}", Hex(cookie)),
-            Self::AccEcn(counters) => {
-                f.write_str("ECN")?;
-                counters
-                    .iter()
-                    .try_for_each(|(counter, value)| write!(f, " {counter:?} {value}"))
-            }
-            Self::Other { kind, value } => write!(f, "kind-{kind} {}", Hex(value)),
-        }
-    }
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }

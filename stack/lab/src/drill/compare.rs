@@ -2,7 +2,7 @@
 
 use super::ast::{Ecn, Flags, Icmp, IpInfo, Options, Tcp, TcpOption};
 use super::conn::{Conn, Timestamp};
-use super::inject::icmp_numbers;
+use super::inject::icmp::numbers;
 use super::live::{Live, LiveTcp};
 use super::settings::Settings;
 use super::verdict::Stop;
@@ -61,14 +61,7 @@ pub(super) fn segment(
     if tcp.reserved != 0 {
         return Err(Stop::fail(line, "reserved header bits", 0, tcp.reserved));
     }
-    if let Some(at) = tcp.payload.iter().position(|byte| *byte != 0) {
-        return Err(Stop::fail(
-            line,
-            "payload",
-            "zeros",
-            format!("{:#04x} at offset {at}", tcp.payload[at]),
-        ));
-    }
+    zeros(line, &tcp.payload)?;
     ip_header(line, ip, live)
 }
 
@@ -86,6 +79,9 @@ pub(super) fn ip_header(line: u32, ip: &IpInfo, live: &Live) -> Result<(), Stop>
     if !fits {
         return Err(Stop::fail(line, "ECN mark", format!("{:?}", ip.ecn), mark));
     }
+    if ip.flow_label.is_some() {
+        return Err(Stop::unsupported(line, "a flow label in IPv4"));
+    }
     match (ip.tos, ip.ttl) {
         (Some(tos), _) if tos != live.tos => Err(Stop::fail(line, "TOS", tos, live.tos)),
         (_, Some(ttl)) if ttl != live.ttl => Err(Stop::fail(line, "TTL", ttl, live.ttl)),
@@ -95,19 +91,44 @@ pub(super) fn ip_header(line: u32, ip: &IpInfo, live: &Live) -> Result<(), Stop>
 
 /// An ICMP message: type and code only.
 pub(super) fn icmp(line: u32, expected: &Icmp, (ty, code): (u8, u8)) -> Result<(), Stop> {
-    let Some(numbers) = icmp_numbers(&expected.ty, expected.code.as_deref()) else {
+    let Some(wanted) = numbers(&expected.ty, expected.code.as_deref()) else {
         return Err(Stop::unsupported(line, format!("icmp {}", expected.ty)));
     };
-    if numbers == (ty, code) {
+    if wanted == (ty, code) {
         return Ok(());
     }
     let text = |(ty, code): (u8, u8)| format!("icmp type_{ty} code_{code}");
     Err(Stop::fail(
         line,
         "ICMP message",
-        text(numbers),
+        text(wanted),
         text((ty, code)),
     ))
+}
+
+/// A UDP datagram: its length, and that it is all zeros.
+pub(super) fn udp(line: u32, expected: u16, payload: &[u8]) -> Result<(), Stop> {
+    if payload.len() != usize::from(expected) {
+        let got = format!("udp ({})", payload.len());
+        return Err(Stop::fail(
+            line,
+            "payload length",
+            format!("udp ({expected})"),
+            got,
+        ));
+    }
+    zeros(line, payload)
+}
+
+/// All data of a script are zeros.
+fn zeros(line: u32, payload: &[u8]) -> Result<(), Stop> {
+    match payload.iter().position(|byte| *byte != 0) {
+        None => Ok(()),
+        Some(at) => {
+            let got = format!("{:#04x} at offset {at}", payload[at]);
+            Err(Stop::fail(line, "payload", "zeros", got))
+        }
+    }
 }
 
 /// Brings the live timestamp into the script's numbers where the two segments have one at the same place.

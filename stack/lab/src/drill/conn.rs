@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use millrace_wire::time::Instant;
-
-use super::ast::{Flags, Options, Tcp, TcpOption};
+use super::ast::{Flags, Micros, Options, Tcp, TcpOption};
 use super::live::LiveTcp;
 use super::settings::{EcrMapping, Settings};
 
@@ -40,7 +38,7 @@ pub(super) struct Conn {
     /// The stack's timestamps: script value to live value, as last seen.
     seen_ts: BTreeMap<u32, u32>,
     /// The first of them: script value, live value, and when it was sent.
-    first_ts: Option<(u32, u32, Instant)>,
+    first_ts: Option<(u32, u32, Micros)>,
 }
 
 impl Conn {
@@ -73,6 +71,18 @@ impl Conn {
             self.local = live.src;
         }
         if (live.src, live.dst) == (self.local, self.remote) {
+            Belongs::Here
+        } else {
+            Belongs::Elsewhere
+        }
+    }
+
+    /// The same for a datagram: the first one tells the address of a socket that was connected.
+    pub(super) fn owns_datagram(&mut self, src: SocketAddrV4, dst: SocketAddrV4) -> Belongs {
+        if self.opener == Opener::Stack && self.local.port() == 0 && dst == self.remote {
+            self.local = src;
+        }
+        if (src, dst) == (self.local, self.remote) {
             Belongs::Here
         } else {
             Belongs::Elsewhere
@@ -169,7 +179,7 @@ impl Conn {
         &mut self,
         script: u32,
         live: u32,
-        at: Instant,
+        at: Micros,
         settings: &Settings,
     ) -> Timestamp {
         self.seen_ts.insert(script, live);
@@ -179,7 +189,7 @@ impl Conn {
         };
         let expected = first_live.wrapping_add(script.wrapping_sub(first_script));
         let off = u64::from(live.wrapping_sub(expected).cast_signed().unsigned_abs());
-        let elapsed = at.since(first_at).as_micros() as u64;
+        let elapsed = at.saturating_sub(first_at);
         let allowed = settings.tolerance.max(elapsed / 8) / tick;
         if off <= allowed {
             Timestamp::AsWritten

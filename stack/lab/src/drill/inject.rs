@@ -1,4 +1,6 @@
-//! Packets for the stack, put together from live numbers.
+//! Packets for the machine, put together from live numbers.
+
+pub(super) mod icmp;
 
 use std::net::SocketAddrV4;
 
@@ -6,6 +8,7 @@ use millrace_wire::icmpv4;
 use millrace_wire::ipv4::{self, Ipv4Header, protocol};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::{self, TcpFlags, TcpHeader, options::kind};
+use millrace_wire::udp;
 
 use super::ast::{AccEcnCounter, Ecn, EcnFlags, Flags, IpInfo, Options, Tcp, TcpOption};
 
@@ -17,7 +20,7 @@ const TTL: u8 = 255;
 pub(super) struct Tuple {
     /// The peer.
     pub src: SocketAddrV4,
-    /// The stack.
+    /// The machine.
     pub dst: SocketAddrV4,
 }
 
@@ -164,78 +167,29 @@ fn encode_option(option: &TcpOption, out: &mut Vec<u8>) {
     }
 }
 
-/// An ICMP error from the peer's address that quotes the IP header and the first eight bytes of a segment the stack
-/// sent with live sequence number `seq` and `len` bytes of payload.
-pub(super) fn icmp_error(tuple: Tuple, ty: u8, code: u8, mtu: u16, seq: u32, len: u32) -> Vec<u8> {
-    let quoted_len = (tcp::MIN_HEADER_LEN as u32 + len).min(u32::from(u16::MAX) - 20) as u16;
-    let reversed = Tuple {
-        src: tuple.dst,
-        dst: tuple.src,
-    };
-    let mut quote = vec![0; ipv4::MIN_HEADER_LEN + 8];
-    // The header is complete but for its length field's target: only eight bytes of the payload follow.
-    ip_header(
-        reversed,
-        IpInfo {
-            ttl: Some(64),
-            ..IpInfo::default()
-        },
-        protocol::TCP,
-    )
-    .emit(&mut quote, quoted_len);
-    quote[20..22].copy_from_slice(&reversed.src.port().to_be_bytes());
-    quote[22..24].copy_from_slice(&reversed.dst.port().to_be_bytes());
-    quote[24..28].copy_from_slice(&seq.to_be_bytes());
-    let message_len = icmpv4::HEADER_LEN + quote.len();
-    let mut packet = vec![0; ipv4::MIN_HEADER_LEN + message_len];
-    ip_header(tuple, IpInfo::default(), protocol::ICMP).emit(&mut packet, message_len as u16);
-    let [high, low] = mtu.to_be_bytes();
+/// The IP packet of an ICMP message from the peer.
+pub(super) fn icmp_packet(tuple: Tuple, ip: IpInfo, message: &icmp::Message) -> Vec<u8> {
+    let len = icmpv4::HEADER_LEN + message.payload.len();
+    let mut packet = vec![0; ipv4::MIN_HEADER_LEN + len];
+    ip_header(tuple, ip, protocol::ICMP).emit(&mut packet, len as u16);
+    let bytes = &mut packet[ipv4::MIN_HEADER_LEN..];
     icmpv4::emit(
-        &mut packet[ipv4::MIN_HEADER_LEN..],
-        ty,
-        code,
-        [0, 0, high, low],
-        &quote,
+        bytes,
+        message.ty,
+        message.code,
+        message.rest,
+        &message.payload,
     );
     packet
 }
 
-/// Numbers of an ICMPv4 type and code name, as the scripts spell them; `type_N` and `code_N` are allowed.
-pub(super) fn icmp_numbers(ty: &str, code: Option<&str>) -> Option<(u8, u8)> {
-    const UNREACHABLE: [&str; 16] = [
-        "net_unreachable",
-        "host_unreachable",
-        "protocol_unreachable",
-        "port_unreachable",
-        "frag_needed",
-        "source_route_failed",
-        "net_unknown",
-        "host_unknown",
-        "source_host_isolated",
-        "net_prohibited",
-        "host_prohibited",
-        "net_unreachable_for_tos",
-        "host_unreachable_for_tos",
-        "packet_filtered",
-        "precedence_violation",
-        "precedence_cutoff",
-    ];
-    let number = match ty {
-        "echo_reply" => 0,
-        "unreachable" => 3,
-        "source_quench" => 4,
-        "redirect" => 5,
-        "echo_request" => 8,
-        "time_exceeded" => 11,
-        "parameter_problem" => 12,
-        other => other.strip_prefix("type_")?.parse().ok()?,
-    };
-    let code = match code {
-        None => 0,
-        Some(name) => match UNREACHABLE.iter().position(|known| *known == name) {
-            Some(at) if number == 3 => at as u8,
-            _ => name.strip_prefix("code_")?.parse().ok()?,
-        },
-    };
-    Some((number, code))
+/// The IP packet of a UDP datagram with that many zeros in it.
+pub(super) fn udp_packet(tuple: Tuple, ip: IpInfo, len: u16) -> Vec<u8> {
+    let payload = vec![0; usize::from(len.min(u16::MAX - 28))];
+    let total = udp::HEADER_LEN + payload.len();
+    let mut packet = vec![0; ipv4::MIN_HEADER_LEN + total];
+    ip_header(tuple, ip, protocol::UDP).emit(&mut packet, total as u16);
+    let bytes = &mut packet[ipv4::MIN_HEADER_LEN..];
+    udp::emit(bytes, tuple.src, tuple.dst, &payload);
+    packet
 }

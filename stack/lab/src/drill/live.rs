@@ -1,20 +1,21 @@
-//! Packets the stack has sent, taken apart.
+//! Packets that the machine has sent, taken apart.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use millrace_wire::icmpv4::Icmpv4View;
 use millrace_wire::ipv4::{Ipv4View, protocol};
 use millrace_wire::tcp::options::kind;
 use millrace_wire::tcp::{TcpFlags, TcpView};
-use millrace_wire::time::Instant;
+use millrace_wire::udp::UdpView;
 
-use super::ast::{EcnFlags, Flags, Options, Tcp, TcpOption};
+use super::ast::{AccEcnCounter, EcnFlags, Flags, Micros, Options, Tcp, TcpOption};
 
 /// A sent packet.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
-    /// When it was sent.
-    pub at: Instant,
+    /// When it was sent, in script time.
+    pub at: Micros,
     /// IPv4 type-of-service byte.
     pub tos: u8,
     /// IPv4 time to live.
@@ -37,8 +38,28 @@ pub(super) enum LiveBody {
         /// Code number.
         code: u8,
     },
+    /// A UDP datagram.
+    Udp {
+        /// Source.
+        src: SocketAddrV4,
+        /// Destination.
+        dst: SocketAddrV4,
+        /// Payload.
+        payload: Vec<u8>,
+    },
     /// Something else, by protocol number.
     Other(u8),
+}
+
+impl fmt::Display for LiveBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(tcp) => write!(f, "{}", tcp.segment),
+            Self::Icmp { ty, code, .. } => write!(f, "icmp type_{ty} code_{code}"),
+            Self::Udp { payload, .. } => write!(f, "udp ({})", payload.len()),
+            Self::Other(protocol) => write!(f, "protocol {protocol}"),
+        }
+    }
 }
 
 /// A sent TCP segment.
@@ -58,7 +79,7 @@ pub(super) struct LiveTcp {
 
 impl Live {
     /// Takes a sent IP packet apart; the error says what is wrong with it.
-    pub(super) fn decode(at: Instant, bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn decode(at: Micros, bytes: &[u8]) -> Result<Self, String> {
         let ip = Ipv4View::parse(bytes).map_err(|error| format!("a bad IPv4 header: {error:?}"))?;
         if !ip.checksum_ok() {
             return Err("a wrong IPv4 header checksum".to_owned());
@@ -72,6 +93,18 @@ impl Live {
                     to: ip.dst(),
                     ty: icmp.ty(),
                     code: icmp.code(),
+                }
+            }
+            protocol::UDP => {
+                let udp = UdpView::parse(ip.payload())
+                    .map_err(|error| format!("a bad UDP header: {error:?}"))?;
+                if !udp.checksum_ok(ip.src(), ip.dst()) {
+                    return Err("a wrong UDP checksum".to_owned());
+                }
+                LiveBody::Udp {
+                    src: SocketAddrV4::new(ip.src(), udp.src_port()),
+                    dst: SocketAddrV4::new(ip.dst(), udp.dst_port()),
+                    payload: udp.payload().to_vec(),
                 }
             }
             other => LiveBody::Other(other),
@@ -165,10 +198,23 @@ fn decode_option(number: u8, value: &[u8]) -> TcpOption {
         },
         (19, 16) => TcpOption::Md5(value.to_vec()),
         (34, _) => TcpOption::FastOpen(value.to_vec()),
+        (172 | 174, 3 | 6 | 9) => TcpOption::AccEcn(accecn_counters(number, value)),
         (254, 2..) if value[..2] == [0xf9, 0x89] => TcpOption::FastOpenExp(value[2..].to_vec()),
         _ => TcpOption::Other {
             kind: number,
             value: value.to_vec(),
         },
     }
+}
+
+/// Counters of an AccECN option of whole counters: the kind tells their order.
+fn accecn_counters(number: u8, value: &[u8]) -> Vec<(AccEcnCounter, u32)> {
+    let order = match number {
+        172 => [AccEcnCounter::E0b, AccEcnCounter::Ceb, AccEcnCounter::E1b],
+        _ => [AccEcnCounter::E1b, AccEcnCounter::Ceb, AccEcnCounter::E0b],
+    };
+    let words = value
+        .chunks_exact(3)
+        .map(|word| u32::from_be_bytes([0, word[0], word[1], word[2]]));
+    order.into_iter().zip(words).collect()
 }

@@ -1,14 +1,17 @@
-//! Conformance scripts in the packetdrill language, over [`Stack`](millrace_net::Stack) directly, in virtual time.
+//! Conformance scripts in the packetdrill language, on any [`Machine`](crate::machine::Machine): the stack in virtual
+//! time, or a kernel.
 //!
-//! [`parse()`] makes an [`ast::Script`] of a text, [`run()`] runs it and gives a [`Verdict`]. What the interpreter or the
-//! stack cannot do ends a script as *unsupported*, never as passed. [`mutants`] makes wrong scripts of a right one: they
-//! test that the interpreter notices.
+//! [`parse()`] makes an [`ast::Script`] of a text; [`run()`] runs it on a stack of its own, [`run_on()`] on a machine
+//! that the caller made for it (see [`Ground`]), and both give a [`Report`] with a [`Verdict`]. What the interpreter or
+//! the machine cannot do ends a script as *unsupported*, never as passed. [`mutants`] makes wrong scripts of a right
+//! one: they test that the interpreter notices.
 //!
-//! Stations: `parse` → `settings` → `run` (events in order) → `call` | `inject` | `run/expect` → `live` → `compare`;
-//! `conn` translates numbers both ways.
+//! Stations: `parse` → `settings` → `run` (events in order) → `call` | `inject` | `command` | `code` | `run/expect` →
+//! `live` → `compare`; `conn` translates numbers both ways.
 
 pub mod ast;
 mod call;
+mod code;
 mod command;
 mod compare;
 mod conn;
@@ -16,33 +19,75 @@ mod inject;
 mod live;
 mod mutate;
 pub mod parse;
+mod report;
 mod run;
 mod settings;
-mod sockopt;
 mod symbols;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+use self::ast::{Micros, OptionLine};
+
 pub use compare::Checks;
 pub use mutate::{Mutant, mutants};
-pub use parse::{ParseError, parse};
-pub use run::{Delivery, run};
+pub use parse::{ParseError, parse, parse_with};
+pub use report::{LogEntry, Record, Report, TracedPacket, Way};
+pub use run::{Delivery, Ground, run, run_on};
 pub use verdict::{Failure, Verdict};
 
 /// How a script is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunConfig {
-    /// How injected packets reach the stack.
+    /// How injected packets reach the machine.
     pub delivery: Delivery,
     /// How much is compared.
     pub checks: Checks,
+    /// What is kept besides the verdict.
+    pub record: Record,
+    /// The absolute tolerance of times is at least this, whatever the script says.
+    pub min_tolerance: Micros,
+    /// How late the script's own actions may be on a machine in real time; none: the tolerance.
+    pub lateness: Option<Micros>,
+}
+
+impl RunConfig {
+    /// Keeps the verdict only, and takes the script's own tolerance.
+    pub const fn new(delivery: Delivery, checks: Checks) -> Self {
+        Self {
+            delivery,
+            checks,
+            record: Record::Verdict,
+            min_tolerance: 0,
+            lateness: None,
+        }
+    }
+}
+
+impl ast::Script {
+    /// Adds an option as if it were the last one in the script's head: it wins over those that are written there.
+    pub fn set_option(&mut self, name: &str, value: Option<&str>) {
+        self.options.push(OptionLine {
+            line: 1,
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+        });
+    }
 }
 
 /// Reads and runs a script; a text that is no script is unsupported.
 pub fn run_text(source: &str, config: RunConfig) -> Verdict {
     match parse(source) {
-        Ok(script) => run(&script, config),
-        Err(ParseError { line, why }) => Verdict::Unsupported { line, what: why },
+        Ok(script) => run(&script, config).verdict,
+        Err(error) => Verdict::from(error),
+    }
+}
+
+impl From<ParseError> for Verdict {
+    fn from(error: ParseError) -> Self {
+        Self::Unsupported {
+            line: error.line,
+            what: error.why,
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Wrong scripts from a right one: each differs in one expected value. A runner that passes one of them does not look
 //! at that value.
 
+mod calls;
+
 use super::ast::{
-    Action, Body, Direction, Event, Expr, Flags, Options, Script, Tcp, TcpOption, When,
+    Action, Body, Direction, Event, Flags, Icmp, Options, Script, Tcp, TcpOption, When,
 };
 
 /// A script with one wrong expectation.
@@ -26,7 +28,7 @@ enum SynSeen {
 }
 
 /// All mutants of `script`: sequence, acknowledgement and window numbers, flags, lengths and options of expected
-/// segments, their times, and results of calls.
+/// segments, types and codes of ICMP messages, times, and all that calls return.
 pub fn mutants(script: &Script) -> Vec<Mutant> {
     let mut list = Vec::new();
     let mut syn = SynSeen::First;
@@ -46,8 +48,29 @@ pub fn mutants(script: &Script) -> Vec<Mutant> {
         };
         match &event.action {
             Action::Packet(packet) if packet.dir == Direction::Expect => {
-                let Body::Tcp(tcp) = &packet.body else {
-                    continue;
+                let tcp = match &packet.body {
+                    Body::Tcp(tcp) => tcp,
+                    Body::Icmp(icmp) => {
+                        for wrong in icmp_mutants(icmp) {
+                            let packet = super::ast::Packet {
+                                body: Body::Icmp(wrong),
+                                ..packet.clone()
+                            };
+                            add("icmp", Action::Packet(packet), event.when);
+                        }
+                        continue;
+                    }
+                    Body::Udp { ports, len } => {
+                        let packet = super::ast::Packet {
+                            body: Body::Udp {
+                                ports: *ports,
+                                len: len.wrapping_add(1),
+                            },
+                            ..packet.clone()
+                        };
+                        add("udp length", Action::Packet(packet), event.when);
+                        continue;
+                    }
                 };
                 for (what, wrong) in segment_mutants(tcp, syn) {
                     let packet = super::ast::Packet {
@@ -64,27 +87,8 @@ pub fn mutants(script: &Script) -> Vec<Mutant> {
                 }
             }
             Action::Syscall(call) => {
-                if let Expr::Int(result) = call.result {
-                    let wrong = wrong_result(&call.name, result);
-                    add(
-                        "result",
-                        Action::Syscall(super::ast::Syscall {
-                            result: Expr::Int(wrong),
-                            ..call.clone()
-                        }),
-                        event.when,
-                    );
-                }
-                if call.errno.is_some() {
-                    let errno = Some("EDOM".to_owned());
-                    add(
-                        "errno",
-                        Action::Syscall(super::ast::Syscall {
-                            errno,
-                            ..call.clone()
-                        }),
-                        event.when,
-                    );
+                for (what, wrong) in calls::mutants(call) {
+                    add(what, Action::Syscall(wrong), event.when);
                 }
             }
             _ => {}
@@ -93,12 +97,18 @@ pub fn mutants(script: &Script) -> Vec<Mutant> {
     list
 }
 
-/// Any number will do for a new descriptor, so only failure is a wrong result there.
-fn wrong_result(name: &str, result: i64) -> i64 {
-    match name {
-        "socket" | "accept" if result >= 0 => -1,
-        _ => result + 1,
-    }
+/// Another type, and another code.
+fn icmp_mutants(icmp: &Icmp) -> [Icmp; 2] {
+    let ty = Icmp {
+        ty: "type_77".to_owned(),
+        code: None,
+        ..icmp.clone()
+    };
+    let code = Icmp {
+        code: Some("code_77".to_owned()),
+        ..icmp.clone()
+    };
+    [ty, code]
 }
 
 /// A time that is too late for the tolerance, whatever came before.

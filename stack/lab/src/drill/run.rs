@@ -1,78 +1,114 @@
-//! Runs a script: strictly in order, in virtual time.
+//! Runs a script on a machine: strictly in order.
 //!
-//! Time jumps to the earliest of the script's next action and the stack's next timer; at equal times the stack goes
-//! first. While a packet is awaited, timers run until one appears or the wait is over.
+//! In virtual time the machine jumps to the earliest of the script's next action and its own next timer; at equal times
+//! it goes first. While a packet is awaited, time passes until one appears or the wait is over.
 
 mod build;
+mod calls;
 mod expect;
-mod returns;
+mod record;
+mod shell;
+mod snapshot;
 
-use std::net::SocketAddrV4;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use millrace_net::link::{LinkConfig, LinkKind};
-use millrace_net::{Config, IfaceConfig, RouteSpec};
-use millrace_wire::mac::MacAddr;
-use millrace_wire::time::Instant;
+use millrace_posix::call::Fd;
 
-use self::returns::{Outstanding, check_end, check_result, poll, shown_result};
-use super::ast::{Action, Direction, Event, Micros, Script, Syscall, When};
-use super::call::{Descriptors, Effect, Started};
+use self::calls::Outstanding;
+use self::record::Recorder;
+use self::snapshot::Snapshot;
+use super::RunConfig;
+use super::ast::{Action, Direction, Event, Micros, Script, When};
+use super::call::Descriptors;
+use super::command::Shell;
 use super::compare::Checks;
-use super::conn::{Conn, Opener};
-use super::settings::Settings;
-use super::symbols::value;
+use super::conn::Conn;
+use super::report::{LogEntry, Record, Report};
+use super::settings::{Fatal, Settings};
 use super::verdict::{Stop, Verdict};
-use super::{RunConfig, command};
-use crate::clock::START;
-use crate::host::{Host, Stalled};
+use crate::machine::{Broken, Machine, Passed, StackConfig, StackMachine};
 
-/// First port of peers that connect to a listener.
-const EPHEMERAL: u16 = 50_000;
-
-/// Largest buffer of one call, in bytes.
-const MAX_BUFFER: i64 = 64 << 20;
-
-/// How injected packets reach the stack.
+/// How injected packets reach the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// One `rx` each.
+    /// One at a time.
     OneByOne,
-    /// Consecutive ones of the same time in one `rx`.
+    /// Consecutive ones of the same time in one batch.
     Batched,
 }
 
-/// Runs `script` once.
-pub fn run(script: &Script, config: RunConfig) -> Verdict {
-    let mut buffers: Vec<Vec<u8>> = match script.events.iter().map(buffer_for).collect() {
-        Ok(buffers) => buffers,
-        Err(stop) => return Verdict::from(stop),
-    };
-    let lent = buffers
-        .iter_mut()
-        .map(|buffer| Some(buffer.as_mut_slice()))
-        .collect();
-    match Runner::new(script, config, lent).and_then(|runner| runner.run(script)) {
-        Ok(()) => Verdict::Pass,
-        Err(stop) => Verdict::from(stop),
+/// What a script needs of the machine that it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ground {
+    /// The interface's address and network.
+    pub local: Ipv4Net,
+    /// The peer's address, reached through the interface.
+    pub remote: Ipv4Addr,
+    /// The next hop to the peer, if the script names one.
+    pub gateway: Option<Ipv4Addr>,
+    /// The interface's MTU, octets.
+    pub mtu: u16,
+}
+
+impl Ground {
+    /// What this script needs.
+    ///
+    /// # Errors
+    /// The verdict on a script with options that we do not know.
+    pub fn of(script: &Script) -> Result<Self, Verdict> {
+        let settings = Settings::from_options(&script.options)?;
+        Self::from_settings(&settings).map_err(Verdict::from)
+    }
+
+    fn from_settings(settings: &Settings) -> Result<Self, Stop> {
+        let local = Ipv4Net::new(settings.local_ip, settings.prefix_len)
+            .map_err(|error| Stop::unsupported(1, error.to_string()))?;
+        Ok(Self {
+            local,
+            remote: settings.remote_ip,
+            gateway: settings.gateway_ip,
+            mtu: settings.mtu,
+        })
     }
 }
 
-/// The zeros that a call sends, or receives over.
-fn buffer_for(event: &Event) -> Result<Vec<u8>, Stop> {
-    let Action::Syscall(call) = &event.action else {
-        return Ok(Vec::new());
+/// Runs `script` once on the stack, in virtual time.
+pub fn run(script: &Script, config: RunConfig) -> Report {
+    let ground = match Ground::of(script) {
+        Ok(ground) => ground,
+        Err(verdict) => return Report::from(verdict),
     };
-    match call.name.as_str() {
-        "read" | "recv" | "write" | "send" => match call.args.get(2).and_then(value) {
-            Some(len @ 0..=MAX_BUFFER) => Ok(vec![0; len as usize]),
-            _ => Err(Stop::unsupported(
-                event.line,
-                format!("the length of this {}", call.name),
-            )),
-        },
-        _ => Ok(Vec::new()),
+    let mut params = StackConfig::new(ground.local);
+    params.mtu = ground.mtu;
+    match StackMachine::new(params) {
+        Ok(mut machine) => run_on(script, config, &mut machine),
+        Err(error) => Report::from(Verdict::Broken {
+            line: 1,
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// Runs `script` once on a machine that was made for it (see [`Ground`]) and that nobody has used yet.
+pub fn run_on<M: Machine + ?Sized>(script: &Script, config: RunConfig, machine: &mut M) -> Report {
+    let mut recorder = match config.record {
+        Record::Verdict => None,
+        Record::Everything => Some(Recorder::default()),
+    };
+    let done = Runner::new(script, config, machine, recorder.as_mut())
+        .and_then(|runner| runner.run(script));
+    if let Some(recorder) = &mut recorder {
+        machine
+            .sent()
+            .drain(..)
+            .for_each(|packet| recorder.sent(&packet));
+    }
+    let verdict = done.map_or_else(Verdict::from, |()| Verdict::Pass);
+    match recorder {
+        None => Report::from(verdict),
+        Some(recorder) => recorder.into_report(verdict),
     }
 }
 
@@ -100,94 +136,127 @@ impl EventKind {
     }
 }
 
-struct Runner<'b, 's> {
-    host: Host,
+struct Runner<'s, 'm, M: ?Sized> {
+    machine: &'m mut M,
+    /// The machine's time when the script's begins.
+    zero: Duration,
     settings: Settings,
     config: RunConfig,
     conn: Option<Conn>,
-    descriptors: Descriptors,
-    buffers: Vec<Option<&'b mut [u8]>>,
-    outstanding: Option<Outstanding<'b, 's>>,
+    /// The machine's descriptor of the socket under test; a child that was not accepted has none.
+    under_test: Option<Fd>,
+    fds: Descriptors,
+    outstanding: Option<Outstanding<'s>>,
     previous: Previous,
+    shell: Shell,
+    snapshots: Vec<Snapshot>,
+    recorder: Option<&'m mut Recorder>,
 }
 
-impl<'b, 's> Runner<'b, 's> {
+impl<'s, 'm, M: Machine + ?Sized> Runner<'s, 'm, M> {
     fn new(
         script: &'s Script,
         config: RunConfig,
-        buffers: Vec<Option<&'b mut [u8]>>,
+        machine: &'m mut M,
+        recorder: Option<&'m mut Recorder>,
     ) -> Result<Self, Stop> {
-        let settings = Settings::from_options(&script.options)?;
-        let mut stack = Config::new([7; 32]);
-        if let Some(init) = &script.init {
-            let mut set = |name: &str, value: &str| stack.sysctl.set(name, value);
-            command::apply(init.line, &init.text, &mut set)?;
-        }
-        let host = open(stack, &settings).map_err(|error| Stop::unsupported(1, error))?;
-        Ok(Self {
-            host,
+        let mut settings = Settings::from_options(&script.options)?;
+        settings.tolerance = settings.tolerance.max(config.min_tolerance);
+        let mut runner = Self {
+            machine,
+            zero: Duration::ZERO,
             settings,
             config,
             conn: None,
-            descriptors: Descriptors::default(),
-            buffers,
+            under_test: None,
+            fds: Descriptors::default(),
             outstanding: None,
             previous: Previous {
                 at: 0,
                 kind: EventKind::Other,
             },
-        })
+            shell: Shell::default(),
+            snapshots: Vec::new(),
+            recorder,
+        };
+        if let Some(init) = &script.init {
+            runner.command(init.line, &init.text)?;
+        }
+        runner.zero = runner.machine.now();
+        Ok(runner)
     }
 
     fn run(mut self, script: &'s Script) -> Result<(), Stop> {
         let mut at = 0;
-        while let Some(event) = script.events.get(at) {
-            let same_batch = self.event(&script.events[at..], at)?;
-            at += same_batch;
-            debug_assert!(same_batch > 0, "event of line {} was not taken", event.line);
+        while at < script.events.len() {
+            let taken = self.event(&script.events[at..]);
+            at += taken.or_else(|stop| self.tolerated(&script.events[at], stop))?;
         }
-        self.finish(script.events.last().map_or(1, |event| event.line))
+        let line = script.events.last().map_or(1, |event| event.line);
+        self.last_return(line)?;
+        if let Some(cleanup) = &script.cleanup {
+            self.command(cleanup.line, &cleanup.text)?;
+        }
+        snapshot::run_code(&self.snapshots)?;
+        match self.config.checks {
+            Checks::Upstream => Ok(()),
+            Checks::Strict => self.nothing_left(line),
+        }
     }
 
-    /// Does the first of `events` (which has index `at` in the script), and those that go with it; their number.
-    fn event(&mut self, events: &'s [Event], at: usize) -> Result<usize, Stop> {
+    /// Does the first of `events`, and those that go with it; their number.
+    fn event(&mut self, events: &'s [Event]) -> Result<usize, Stop> {
         let event = &events[0];
         let base = self.base(event);
-        match &event.action {
-            Action::Packet(packet) if packet.dir == Direction::Inject => {
-                let scheduled = scheduled(event.when, base);
-                let batch = self.batch(events);
-                self.wait_until(event.line, scheduled)?;
-                self.inject(&events[..batch])?;
-                self.previous = Previous {
-                    at: scheduled,
-                    kind: EventKind::Injection,
-                };
-                return Ok(batch);
-            }
-            Action::Packet(packet) => self.expect(event, packet, base)?,
-            Action::Syscall(call) => {
-                let scheduled = scheduled(event.when, base);
-                self.wait_until(event.line, scheduled)?;
-                self.syscall(event.line, call, at, (scheduled, base, event.when))?;
-                self.previous = Previous {
-                    at: scheduled,
-                    kind: EventKind::Other,
-                };
-            }
-            Action::Command(text) => {
-                let scheduled = scheduled(event.when, base);
-                self.wait_until(event.line, scheduled)?;
-                let stack = self.host.stack();
-                let mut set = |name: &str, value: &str| stack.set_sysctl(name, value);
-                command::apply(event.line, text, &mut set)?;
-                self.previous = Previous {
-                    at: scheduled,
-                    kind: EventKind::Other,
-                };
-            }
-            Action::Code(_) => return Err(Stop::unsupported(event.line, "code")),
+        if let Action::Packet(packet) = &event.action
+            && packet.dir == Direction::Expect
+        {
+            self.expect(event, packet, base)?;
+            return Ok(1);
         }
+        let scheduled = scheduled(event.when, base);
+        let taken = self.batch(events);
+        self.wait_until(event.line, scheduled)?;
+        match &event.action {
+            Action::Packet(_) => self.inject(&events[..taken])?,
+            Action::Syscall(call) => {
+                // Both times of a blocking call count from the same instant.
+                let end = call.end.map(|end| match event.when {
+                    When::After(_) => base + end,
+                    _ => end,
+                });
+                self.syscall(event.line, call, scheduled, end)?;
+            }
+            Action::Command(text) => self.command(event.line, text)?,
+            Action::Code(text) => self.snapshot(event.line, text)?,
+        }
+        self.previous = Previous {
+            at: scheduled,
+            kind: EventKind::of(event),
+        };
+        Ok(taken)
+    }
+
+    /// A mismatch that the script's options call harmless is only noted.
+    fn tolerated(&mut self, event: &Event, stop: Stop) -> Result<usize, Stop> {
+        let fatal = match &event.action {
+            Action::Packet(packet) if packet.dir == Direction::Expect => {
+                self.settings.fatal_packets
+            }
+            Action::Syscall(_) => self.settings.fatal_calls,
+            _ => Fatal::Yes,
+        };
+        let Stop::Fail(failure) = stop else {
+            return Err(stop);
+        };
+        if fatal == Fatal::Yes {
+            return Err(Stop::Fail(failure));
+        }
+        self.note(failure.line, || format!("not as written: {}", failure.what));
+        self.previous = Previous {
+            at: self.micros(),
+            kind: EventKind::Other,
+        };
         Ok(1)
     }
 
@@ -199,252 +268,102 @@ impl<'b, 's> Runner<'b, 's> {
         }
     }
 
-    /// How many of `events` are injections to be given to the stack at once.
+    /// How many of `events` are done at once: more than one only of injections.
     fn batch(&self, events: &[Event]) -> usize {
-        if self.config.delivery == Delivery::OneByOne {
+        let first = &events[0];
+        if self.config.delivery == Delivery::OneByOne
+            || EventKind::of(first) != EventKind::Injection
+        {
             return 1;
         }
-        let together = |event: &&Event| match event.when {
-            When::After(0) => EventKind::of(event) == EventKind::Injection,
-            When::At(_) => {
-                EventKind::of(event) == EventKind::Injection && event.when == events[0].when
-            }
-            _ => false,
+        let together = |event: &&Event| {
+            let same_time = match event.when {
+                When::After(0) => true,
+                When::At(_) => event.when == first.when,
+                _ => false,
+            };
+            same_time && EventKind::of(event) == EventKind::Injection
         };
         1 + events[1..].iter().take_while(together).count()
     }
 
     fn micros(&self) -> Micros {
-        self.host.now().since(START).as_micros() as Micros
+        self.script_time(self.machine.now())
+    }
+
+    fn script_time(&self, at: Duration) -> Micros {
+        at.saturating_sub(self.zero).as_micros() as Micros
+    }
+
+    /// Lets time pass up to the time of the script's next action.
+    fn wait_until(&mut self, line: u32, at: Micros) -> Result<(), Stop> {
+        self.pass_time(line, at)?;
+        if !self.machine.is_real_time() {
+            return Ok(());
+        }
+        let late = self.micros().saturating_sub(at);
+        let span = at.saturating_sub(self.previous.at);
+        let allowed = self
+            .config
+            .lateness
+            .unwrap_or_else(|| tolerance(&self.settings, span));
+        match late > allowed {
+            true => Err(Stop::Late { line, by: late }),
+            false => Ok(()),
+        }
     }
 
     /// Lets time pass, looking after the blocking call on the way.
-    fn wait_until(&mut self, line: u32, at: Micros) -> Result<(), Stop> {
-        match self.pass_time(line, at, &mut |_| Wait::On)? {
-            Waited::Found | Waited::TimeIsUp => Ok(()),
-        }
+    fn pass_time(&mut self, line: u32, until: Micros) -> Result<(), Stop> {
+        while self.pass_some_time(line, until)? == Passed::Something {}
+        Ok(())
     }
 
-    /// Lets time pass up to `until`, or until `wanted` is satisfied.
-    fn pass_time(
-        &mut self,
-        line: u32,
-        until: Micros,
-        wanted: &mut dyn FnMut(&mut Host) -> Wait,
-    ) -> Result<Waited, Stop> {
-        let until = instant(until);
-        loop {
-            let own = self
-                .outstanding
-                .as_ref()
-                .and_then(|call| call.waiting.deadline());
-            let stage = own.map_or(until, |deadline| deadline.max(self.host.now()).min(until));
-            let outstanding = &mut self.outstanding;
-            let settings = &self.settings;
-            let descriptors = &mut self.descriptors;
-            let conn = &self.conn;
-            let found = self.host.run_until(stage, &mut |host| {
-                if let Err(stop) = poll(outstanding, host, settings, descriptors, conn.as_ref()) {
-                    return Some(Err(stop));
-                }
-                match wanted(host) {
-                    Wait::On => None,
-                    Wait::Over => Some(Ok(())),
-                }
-            });
-            match found {
-                Ok(Some(Ok(()))) => return Ok(Waited::Found),
-                Ok(Some(Err(stop))) => return Err(stop),
-                Ok(None) if stage >= until => return Ok(Waited::TimeIsUp),
-                Ok(None) => {}
-                Err(Stalled) => {
-                    return Err(Stop::fail(
-                        line,
-                        "time",
-                        "a deadline in the future",
-                        Stalled,
-                    ));
-                }
-            }
-        }
+    /// Lets time pass until something happens.
+    fn pass_some_time(&mut self, line: u32, until: Micros) -> Result<Passed, Stop> {
+        let passed = self
+            .machine
+            .pass_time(self.zero + Duration::from_micros(until))
+            .map_err(|why| broken(line, why))?;
+        self.look_after_call()?;
+        Ok(passed)
     }
 
     fn inject(&mut self, events: &[Event]) -> Result<(), Stop> {
-        let mut frames = Vec::new();
+        let mut packets = Vec::new();
         for event in events {
             if let Action::Packet(packet) = &event.action {
-                frames.extend(self.build(event.line, packet)?);
+                packets.extend(self.build(event.line, packet)?);
             }
         }
-        self.host.inject(&mut frames);
-        poll(
-            &mut self.outstanding,
-            &mut self.host,
-            &self.settings,
-            &mut self.descriptors,
-            self.conn.as_ref(),
-        )
+        for event in events {
+            if let Action::Packet(packet) = &event.action {
+                self.note(event.line, || format!("< {}", packet.body));
+            }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.injected(self.machine.now(), &packets);
+        }
+        self.machine
+            .inject(&packets)
+            .map_err(|why| broken(events[0].line, why))?;
+        self.look_after_call()
     }
 
-    fn syscall(
-        &mut self,
-        line: u32,
-        call: &'s Syscall,
-        at: usize,
-        (scheduled, base, when): (Micros, Micros, When),
-    ) -> Result<(), Stop> {
-        self.make_room(line, call, scheduled)?;
-        match Descriptors::effect(call) {
-            Effect::None => {}
-            Effect::NewSocket => self.conn = None,
-            // A second connect only asks how the first one is going.
-            Effect::Connects if self.conn.is_some() => {}
-            Effect::Connects => {
-                let local = SocketAddrV4::new(self.settings.local_ip, 0);
-                let remote = SocketAddrV4::new(self.settings.remote_ip, self.settings.connect_port);
-                self.conn = Some(Conn::new(Opener::Stack, local, remote));
-            }
-        }
-        let buffer = self
-            .buffers
-            .get_mut(at)
-            .and_then(Option::take)
-            .unwrap_or_default();
-        let now = self.host.now();
-        let started = self
-            .descriptors
-            .start(call, &self.settings, self.host.stack(), now, buffer);
-        self.host.flush();
-        // Both times of a blocking call count from the same instant.
-        let end = call.end.map(|end| {
-            if matches!(when, When::After(_)) {
-                base + end
-            } else {
-                end
-            }
-        });
-        match (started, end) {
-            (Started::Unknown(what), _) => Err(Stop::unsupported(line, what)),
-            (Started::Wrong { expected, got }, _) => {
-                Err(Stop::fail(line, &call.name, expected, got))
-            }
-            (Started::Done(returned), end) => {
-                let settings = &self.settings;
-                if let Some(end) = end {
-                    check_end(line, call, (scheduled, end), self.micros(), settings)?;
-                }
-                check_result(
-                    line,
-                    call,
-                    returned,
-                    &mut self.descriptors,
-                    self.conn.as_ref(),
-                )
-            }
-            (Started::Waits(_), None) => Err(Stop::fail(
+    fn note(&mut self, line: u32, what: impl FnOnce() -> String) {
+        let at = Duration::from_micros(self.micros());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(LogEntry {
+                at,
                 line,
-                &call.name,
-                shown_result(call),
-                "the call waits",
-            )),
-            (Started::Waits(waiting), Some(end)) => {
-                self.outstanding = Some(Outstanding {
-                    waiting,
-                    call,
-                    line,
-                    started: scheduled,
-                    end,
-                });
-                Ok(())
-            }
-        }
-    }
-
-    /// Only one call may be outstanding: the next one gives it a second, and one that may wait itself fails then.
-    fn make_room(&mut self, line: u32, call: &Syscall, scheduled: Micros) -> Result<(), Stop> {
-        if self.outstanding.is_none() || call.end.is_none() {
-            return Ok(());
-        }
-        self.wait_until(line, scheduled + 1_000_000)?;
-        match &self.outstanding {
-            None => Ok(()),
-            Some(other) => Err(Stop::fail(
-                other.line,
-                &other.call.name,
-                "a return",
-                "the call waits",
-            )),
-        }
-    }
-
-    /// The end of the script: the blocking call has returned, and nothing more was sent.
-    fn finish(mut self, line: u32) -> Result<(), Stop> {
-        if let Some(end) = self.outstanding.as_ref().map(|call| call.end) {
-            let slack = tolerance(&self.settings, end);
-            self.wait_until(line, (end + slack).max(self.micros()))?;
-        }
-        if let Some(call) = &self.outstanding {
-            return Err(Stop::fail(
-                call.line,
-                &call.call.name,
-                shown_result(call.call),
-                "the call waits",
-            ));
-        }
-        match self.config.checks {
-            Checks::Upstream => Ok(()),
-            Checks::Strict => self.nothing_left(line),
+                what: what(),
+            });
         }
     }
 }
 
-/// Whether `pass_time` goes on.
-enum Wait {
-    On,
-    Over,
-}
-
-/// Why `pass_time` ended.
-enum Waited {
-    Found,
-    TimeIsUp,
-}
-
-fn open(config: Config, settings: &Settings) -> Result<Host, String> {
-    let link = LinkConfig {
-        kind: LinkKind::Ip,
-        mac: MacAddr::ZERO,
-        vlan: None,
-        mtu: settings.mtu,
-    };
-    let iface = IfaceConfig {
-        name: "tun0".to_owned(),
-        link,
-        accept_partial_csum: false,
-    };
-    let mut host = Host::new(config, iface).map_err(|error| error.to_string())?;
-    let id = host.iface();
-    let addr =
-        Ipv4Net::new(settings.local_ip, settings.prefix_len).map_err(|error| error.to_string())?;
-    let stack = host.stack();
-    stack
-        .add_addr(id, addr)
-        .map_err(|error| error.to_string())?;
-    let dest = Ipv4Net::default();
-    let route = RouteSpec {
-        dest,
-        gateway: None,
-        iface: id,
-        prefsrc: None,
-        metric: 0,
-        mtu: None,
-    };
-    stack.add_route(route).map_err(|error| error.to_string())?;
-    Ok(host)
-}
-
-fn instant(at: Micros) -> Instant {
-    START + Duration::from_micros(at)
+fn broken(line: u32, Broken(why): Broken) -> Stop {
+    Stop::Broken { line, why }
 }
 
 fn scheduled(when: When, base: Micros) -> Micros {

@@ -23,6 +23,15 @@ pub(super) enum EcrMapping {
     Scaled,
 }
 
+/// Whether a mismatch ends the script (`--non_fatal`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fatal {
+    /// It does.
+    Yes,
+    /// It is only noted.
+    No,
+}
+
 /// The settings of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
@@ -36,6 +45,8 @@ pub(super) struct Settings {
     pub prefix_len: u8,
     /// The peer's address.
     pub remote_ip: Ipv4Addr,
+    /// The next hop to the peer, if it is written.
+    pub gateway_ip: Option<Ipv4Addr>,
     /// Of the stack's interface, in bytes.
     pub mtu: u16,
     /// Injected segments are cut into trains of this payload size; `None`: injected as they are.
@@ -50,6 +61,10 @@ pub(super) struct Settings {
     pub ecr: EcrMapping,
     /// Segmentation.
     pub segments: Segments,
+    /// Mismatches of packets.
+    pub fatal_packets: Fatal,
+    /// Mismatches of calls.
+    pub fatal_calls: Fatal,
 }
 
 impl Default for Settings {
@@ -60,6 +75,7 @@ impl Default for Settings {
             local_ip: Ipv4Addr::new(192, 168, 0, 1),
             prefix_len: 16,
             remote_ip: Ipv4Addr::new(192, 0, 2, 1),
+            gateway_ip: None,
             mtu: 1500,
             train_mss: None,
             tolerance: 4_000,
@@ -67,6 +83,8 @@ impl Default for Settings {
             ts_tick: None,
             ecr: EcrMapping::Seen,
             segments: Segments::Glued,
+            fatal_packets: Fatal::Yes,
+            fatal_calls: Fatal::Yes,
         }
     }
 }
@@ -95,8 +113,7 @@ impl Settings {
             "connect_port" => self.connect_port = value.parse().ok()?,
             "local_ip" => self.local_ip = value.parse().ok()?,
             "remote_ip" => self.remote_ip = value.parse().ok()?,
-            // Our interface is a point-to-point link: the gateway's address is never used.
-            "gateway_ip" => drop(value.parse::<Ipv4Addr>().ok()?),
+            "gateway_ip" => self.gateway_ip = Some(value.parse().ok()?),
             "netmask_ip" => self.prefix_len = prefix_len(value.parse().ok()?)?,
             "mtu" => self.mtu = value.parse().ok()?,
             "mss" => self.train_mss = Some(value.parse().ok()?).filter(|mss| *mss > 0),
@@ -107,8 +124,27 @@ impl Settings {
             }
             "tcp_ts_ecr_scaled" => self.ecr = EcrMapping::Scaled,
             "strict_segments" => self.segments = Segments::Strict,
+            "non_fatal" => self.apply_non_fatal(value)?,
+            // `packetdrill` applies them when it reads the text; so do we.
+            "define" => drop(value.split_once('=')?),
+            // What they ask for is so in any case: our buffers live as long as they are needed, and the log is the
+            // caller's wish.
             "send_omit_free" | "verbose" | "debug" => {}
             _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl Settings {
+    /// `packet`, `syscall` or both: mismatches there are only noted.
+    fn apply_non_fatal(&mut self, value: &str) -> Option<()> {
+        for kind in value.split(',') {
+            match kind {
+                "packet" => self.fatal_packets = Fatal::No,
+                "syscall" => self.fatal_calls = Fatal::No,
+                _ => return None,
+            }
         }
         Some(())
     }

@@ -1,85 +1,55 @@
 //! The constants that scripts name, with their Linux values (x86-64).
 
+mod calls;
+mod errno;
+mod options;
+
 use super::ast::Expr;
 
-const CONSTANTS: &[(&str, i64)] = &[
-    ("AF_UNSPEC", 0),
-    ("AF_INET", 2),
-    ("AF_INET6", 10),
-    ("PF_INET", 2),
-    ("SOCK_STREAM", 1),
-    ("SOCK_DGRAM", 2),
-    ("IPPROTO_IP", 0),
-    ("IPPROTO_TCP", 6),
-    ("SOL_IP", 0),
-    ("SOL_SOCKET", 1),
-    ("SOL_TCP", 6),
-    ("SHUT_RD", 0),
-    ("SHUT_WR", 1),
-    ("SHUT_RDWR", 2),
-    ("F_GETFL", 3),
-    ("F_SETFL", 4),
-    ("O_RDONLY", 0),
-    ("O_WRONLY", 1),
-    ("O_RDWR", 2),
-    ("O_NONBLOCK", 0x800),
-    ("MSG_PEEK", 0x2),
-    ("MSG_TRUNC", 0x20),
-    ("MSG_DONTWAIT", 0x40),
-    ("MSG_WAITALL", 0x100),
-    ("MSG_NOSIGNAL", 0x4000),
-    ("MSG_MORE", 0x8000),
-    ("FIONREAD", 0x541b),
-    ("SIOCINQ", 0x541b),
-    ("SIOCOUTQ", 0x5411),
-    ("SO_REUSEADDR", 2),
-    ("SO_TYPE", 3),
-    ("SO_ERROR", 4),
-    ("SO_SNDBUF", 7),
-    ("SO_RCVBUF", 8),
-    ("SO_KEEPALIVE", 9),
-    ("SO_LINGER", 13),
-    ("SO_REUSEPORT", 15),
-    ("IP_TOS", 1),
-    ("IP_TTL", 2),
-    ("TCP_NODELAY", 1),
-    ("TCP_MAXSEG", 2),
-    ("TCP_CORK", 3),
-    ("TCP_KEEPIDLE", 4),
-    ("TCP_KEEPINTVL", 5),
-    ("TCP_KEEPCNT", 6),
-    ("TCP_SYNCNT", 7),
-    ("TCP_LINGER2", 8),
-    ("TCP_QUICKACK", 12),
-    ("TCP_USER_TIMEOUT", 18),
-    ("EPERM", 1),
-    ("EINTR", 4),
-    ("EBADF", 9),
-    ("EAGAIN", 11),
-    ("EWOULDBLOCK", 11),
-    ("EINVAL", 22),
-    ("EPIPE", 32),
-    ("ENOPROTOOPT", 92),
-    ("EOPNOTSUPP", 95),
-    ("EADDRINUSE", 98),
-    ("ENETUNREACH", 101),
-    ("ECONNABORTED", 103),
-    ("ECONNRESET", 104),
-    ("EISCONN", 106),
-    ("ENOTCONN", 107),
-    ("ETIMEDOUT", 110),
-    ("ECONNREFUSED", 111),
-    ("EHOSTUNREACH", 113),
-    ("EALREADY", 114),
-    ("EINPROGRESS", 115),
+const TABLES: [&[(&str, i64)]; 7] = [
+    calls::FAMILIES,
+    calls::FILES,
+    calls::MESSAGES,
+    calls::EVENTS,
+    options::SOCKET,
+    options::TCP,
+    errno::ERRNO,
 ];
 
 /// The value of a name.
 pub(super) fn constant(name: &str) -> Option<i64> {
-    CONSTANTS
+    TABLES
         .iter()
+        .flat_map(|table| table.iter())
         .find(|(known, _)| *known == name)
         .map(|(_, value)| *value)
+}
+
+/// An errno's name, or its number.
+pub(super) fn errno_name(number: i32) -> String {
+    errno::ERRNO
+        .iter()
+        .find(|(_, value)| *value == i64::from(number))
+        .map_or_else(|| format!("errno {number}"), |(name, _)| (*name).to_owned())
+}
+
+/// Bits by their names, those that begin with `prefix` (`POLL`, `EPOLL`, `MSG_`).
+pub(super) fn bit_names(prefix: &str, bits: u32) -> String {
+    let mut left = bits;
+    let mut names = Vec::new();
+    for (name, value) in calls::EVENTS.iter().chain(calls::MESSAGES) {
+        let value = *value as u32;
+        let fits =
+            name.starts_with(prefix) && !name.contains("_CTL_") && !name.ends_with("CLOEXEC");
+        if fits && value != 0 && left & value == value {
+            left &= !value;
+            names.push((*name).to_owned());
+        }
+    }
+    if left != 0 || names.is_empty() {
+        names.push(format!("{left:#x}"));
+    }
+    names.join("|")
 }
 
 /// The number that an expression stands for.
@@ -91,5 +61,46 @@ pub(super) fn value(expr: &Expr) -> Option<i64> {
             .iter()
             .try_fold(0, |bits, term| Some(bits | value(term)?)),
         _ => None,
+    }
+}
+
+/// The number in `[n]`, or a bare one.
+pub(super) fn single(written: &Expr) -> Option<i64> {
+    match written {
+        Expr::List(items) if items.len() == 1 => value(&items[0]),
+        other => value(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers() {
+        assert_eq!(constant("EPOLLET"), Some(0x8000_0000));
+        assert_eq!(constant("SO_ZEROCOPY"), Some(60));
+        assert_eq!(constant("TCP_FASTOPEN_CONNECT"), Some(30));
+        assert_eq!(constant("MSG_FASTOPEN"), Some(0x2000_0000));
+        assert_eq!(constant("SIOCOUTQNSD"), Some(0x894b));
+        assert_eq!(constant("TCP_CA_Loss"), Some(4));
+        assert_eq!(constant("EDOM"), Some(33));
+        assert_eq!(constant("no_such_name"), None);
+        assert_eq!(errno_name(11), "EAGAIN");
+        assert_eq!(errno_name(95), "EOPNOTSUPP");
+        assert_eq!(errno_name(4095), "errno 4095");
+        assert_eq!(bit_names("POLL", 0x11), "POLLIN|POLLHUP");
+        assert_eq!(bit_names("EPOLL", 0), "0x0");
+        assert_eq!(bit_names("MSG_", 0x2000), "MSG_ERRQUEUE");
+    }
+
+    #[test]
+    fn no_name_has_two_values() {
+        let mut all: Vec<_> = TABLES.iter().flat_map(|table| table.iter()).collect();
+        all.sort();
+        all.dedup();
+        for pair in all.windows(2) {
+            assert_ne!(pair[0].0, pair[1].0, "{pair:?}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::ast::Micros;
+
 /// The result of running one script once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -16,6 +18,44 @@ pub enum Verdict {
         /// What was asked for.
         what: String,
     },
+    /// The machine was too busy to be judged: in real time, an action of the script came too late.
+    Late {
+        /// The line, from 1.
+        line: u32,
+        /// How late, microseconds.
+        by: Micros,
+    },
+    /// The machine failed or got stuck.
+    Broken {
+        /// The line, from 1.
+        line: u32,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Verdict {
+    /// In one word: `pass`, `fail`, `unsupported`, `late` or `broken`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail(_) => "fail",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Late { .. } => "late",
+            Self::Broken { .. } => "broken",
+        }
+    }
+
+    /// The line it is about, from 1; none of a pass.
+    pub fn line(&self) -> Option<u32> {
+        match self {
+            Self::Pass => None,
+            Self::Fail(failure) => Some(failure.line),
+            Self::Unsupported { line, .. }
+            | Self::Late { line, .. }
+            | Self::Broken { line, .. } => Some(*line),
+        }
+    }
 }
 
 /// A difference between script and stack.
@@ -47,6 +87,8 @@ impl fmt::Display for Verdict {
                 )
             }
             Self::Unsupported { line, what } => write!(f, "line {line}: unsupported: {what}"),
+            Self::Late { line, by } => write!(f, "line {line}: {by} us too late to be judged"),
+            Self::Broken { line, why } => write!(f, "line {line}: the machine is broken: {why}"),
         }
     }
 }
@@ -62,6 +104,20 @@ pub(super) enum Stop {
         line: u32,
         /// What was asked for.
         what: String,
+    },
+    /// See [`Verdict::Late`].
+    Late {
+        /// The line, from 1.
+        line: u32,
+        /// How late, microseconds.
+        by: Micros,
+    },
+    /// See [`Verdict::Broken`].
+    Broken {
+        /// The line, from 1.
+        line: u32,
+        /// What is wrong.
+        why: String,
     },
 }
 
@@ -94,6 +150,8 @@ impl From<Stop> for Verdict {
         match stop {
             Stop::Fail(failure) => Self::Fail(failure),
             Stop::Unsupported { line, what } => Self::Unsupported { line, what },
+            Stop::Late { line, by } => Self::Late { line, by },
+            Stop::Broken { line, why } => Self::Broken { line, why },
         }
     }
 }

@@ -11,7 +11,7 @@ use millrace_posix::{Pending, Process, Started};
 use millrace_wire::mac::MacAddr;
 use millrace_wire::time::Instant;
 
-use super::{Broken, Machine, Passed, Progress, SentPacket, Ticket};
+use super::{Broken, LinkChange, Machine, Offload, Passed, Progress, Qdisc, SentPacket, Ticket};
 use crate::clock::START;
 use crate::host::{Host, Stalled};
 
@@ -255,6 +255,21 @@ impl Machine for StackMachine {
         mib.iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
+    }
+
+    fn change_link(&mut self, change: &LinkChange) -> Result<(), Broken> {
+        match change {
+            // Flows wait for the device in order and nothing is paced, without any other bound than the flow's own.
+            LinkChange::Qdisc(Qdisc::Pfifo(None)) => Ok(()),
+            // The link takes no work off the stack: segments leave as they are on the wire.
+            LinkChange::Offload {
+                offload: Offload::Tso | Offload::Gso,
+                on: false,
+            } => Ok(()),
+            // The stack remembers nothing of its peers.
+            LinkChange::FlushTcpMetrics => Ok(()),
+            other => Err(Broken(format!("the stack cannot do {other:?}"))),
+        }
     }
 }
 

@@ -60,15 +60,19 @@ fn term(i: &mut Tokens<'_>) -> Parsed<Expr> {
         word("NULL").value(Expr::Int(0)),
         number.map(Expr::Int),
         string.map(Expr::Str),
-        kind(Kind::Ipv4)
-            .verify_map(|text: &str| text.parse().ok())
-            .map(Expr::Ipv4),
+        address,
         delimited(punct('['), separated(0.., expr, punct(',')), punct(']')).map(Expr::List),
         delimited(punct('{'), separated(0.., field, punct(',')), punct('}')).map(Expr::Struct),
         (any_word, arguments).map(|(name, args)| Expr::Call(name, args)),
         any_word.map(Expr::Symbol),
     ))
     .parse_next(i)
+}
+
+fn address(i: &mut Tokens<'_>) -> Parsed<Expr> {
+    let v4 = kind(Kind::Ipv4).verify_map(|text: &str| text.parse().ok());
+    let v6 = kind(Kind::Ipv6).verify_map(|text: &str| text.parse().ok());
+    alt((v4.map(Expr::Ipv4), v6.map(Expr::Ipv6))).parse_next(i)
 }
 
 fn field(i: &mut Tokens<'_>) -> Parsed<Field> {

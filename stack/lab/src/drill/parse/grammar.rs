@@ -6,7 +6,7 @@ use winnow::prelude::*;
 use winnow::stream::TokenSlice;
 use winnow::token::any;
 
-use super::lexer::{self, Kind, Token};
+use super::lexer::{self, Kind, Place, Token};
 use super::{call, packet};
 use crate::drill::ast::{Action, Command, Direction, Event, Micros, OptionLine, Script, When};
 
@@ -58,7 +58,7 @@ pub(super) fn number<T: TryFrom<i64>>(i: &mut Tokens<'_>) -> Parsed<T> {
         .parse_next(i)
 }
 
-pub(super) fn script(tokens: &[Token<'_>]) -> Result<Script, (u32, String)> {
+pub(super) fn script(tokens: &[Token<'_>]) -> Result<Script, (Place, String)> {
     let mut i = Tokens::new(tokens);
     let mut script = Script {
         options: Vec::new(),
@@ -94,11 +94,15 @@ pub(super) fn script(tokens: &[Token<'_>]) -> Result<Script, (u32, String)> {
     Ok(script)
 }
 
-fn explain(tokens: &[Token<'_>], rest: &Tokens<'_>, error: ErrMode<ContextError>) -> (u32, String) {
+fn explain(
+    tokens: &[Token<'_>],
+    rest: &Tokens<'_>,
+    error: ErrMode<ContextError>,
+) -> (Place, String) {
     let at = tokens.len() - rest.len();
-    let (line, near) = match tokens.get(at).or(tokens.last()) {
-        Some(token) => (token.line, token.text),
-        None => (1, ""),
+    let (place, near) = match tokens.get(at).or(tokens.last()) {
+        Some(token) => (place(token.line, token.column), token.text),
+        None => (place(1, 1), ""),
     };
     let mut expected: Vec<String> = Vec::new();
     if let ErrMode::Backtrack(error) | ErrMode::Cut(error) = error {
@@ -109,22 +113,29 @@ fn explain(tokens: &[Token<'_>], rest: &Tokens<'_>, error: ErrMode<ContextError>
     } else {
         expected.join(", ")
     };
-    (line, format!("near `{near}`: {expected}"))
+    (place, format!("near `{near}`: {expected}"))
+}
+
+fn place(line: u32, column: u32) -> Place {
+    Place { line, column }
 }
 
 /// The first event begins at 0, and absolute times never go backwards.
-fn check_times(script: &Script) -> Result<(), (u32, String)> {
+fn check_times(script: &Script) -> Result<(), (Place, String)> {
     let Some(first) = script.events.first() else {
-        return Err((1, "no event".to_owned()));
+        return Err((place(1, 1), "no event".to_owned()));
     };
     if !matches!(first.when, When::At(0) | When::After(0)) {
-        return Err((first.line, "the first event must be at time 0".to_owned()));
+        return Err((
+            place(first.line, 1),
+            "the first event must be at time 0".to_owned(),
+        ));
     }
     for pair in script.events.windows(2) {
         if let (When::At(before), When::At(after)) = (pair[0].when, pair[1].when)
             && after < before
         {
-            return Err((pair[1].line, "time goes backwards".to_owned()));
+            return Err((place(pair[1].line, 1), "time goes backwards".to_owned()));
         }
     }
     Ok(())
@@ -135,7 +146,7 @@ fn option_line(i: &mut Tokens<'_>) -> Parsed<OptionLine> {
     kind(Kind::Option)
         .map(|text: &str| {
             let (name, value) = match text.split_once('=') {
-                Some((name, value)) => (name, Some(value.trim_matches('"').to_owned())),
+                Some((name, value)) => (name, Some(unquoted(value).to_owned())),
                 None => (text, None),
             };
             OptionLine {
@@ -145,6 +156,14 @@ fn option_line(i: &mut Tokens<'_>) -> Parsed<OptionLine> {
             }
         })
         .parse_next(i)
+}
+
+/// A value in quotes without them.
+fn unquoted(value: &str) -> &str {
+    value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value)
 }
 
 fn command(i: &mut Tokens<'_>) -> Parsed<Command> {

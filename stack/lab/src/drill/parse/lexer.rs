@@ -6,7 +6,7 @@ use winnow::combinator::{alt, delimited, eof, opt, preceded, repeat, repeat_till
 use winnow::error::ContextError;
 use winnow::prelude::*;
 use winnow::stream::{Offset, Stream};
-use winnow::token::{any, none_of, one_of, take_until, take_while};
+use winnow::token::{any, none_of, one_of, take, take_until, take_while};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Code,
     /// `a.b.c.d`
     Ipv4,
+    /// `a::b`, or eight groups
+    Ipv6,
     /// `...`
     Ellipsis,
     /// `--name` or `--name=value`
@@ -35,12 +37,20 @@ pub(super) enum Kind {
     Punct(char),
 }
 
-/// A token: what it is, its text without delimiters, and the line it begins on.
+/// A place in a text, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+/// A token: what it is, its text without delimiters, and where it begins.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Token<'s> {
     pub(super) kind: Kind,
     pub(super) text: &'s str,
     pub(super) line: u32,
+    pub(super) column: u32,
 }
 
 impl std::fmt::Debug for Token<'_> {
@@ -52,30 +62,62 @@ impl std::fmt::Debug for Token<'_> {
 type Text<'s> = LocatingSlice<&'s str>;
 type Lexed<T> = winnow::Result<T, ContextError>;
 
-/// Splits `source` into tokens; the error is the line on which no token can be read.
-pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, u32> {
+/// Splits `source` into tokens; the error is the place where no token can be read.
+pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, Place> {
     let starts: Vec<usize> = std::iter::once(0)
         .chain(source.match_indices('\n').map(|(at, _)| at + 1))
         .collect();
-    let line_at = |offset: usize| starts.partition_point(|start| *start <= offset) as u32;
+    let place = |offset: usize| {
+        let line = starts.partition_point(|start| *start <= offset);
+        let column = source
+            .get(starts[line - 1]..offset)
+            .map_or(0, |before| before.chars().count());
+        Place {
+            line: line as u32,
+            column: column as u32 + 1,
+        }
+    };
     let mut input = LocatingSlice::new(source);
     let begin = input.checkpoint();
     let mut out = Vec::new();
     loop {
         let skipped: Lexed<()> = blank.parse_next(&mut input);
-        let offset = input.offset_from(&begin);
+        let Place { line, column } = place(input.offset_from(&begin));
         if skipped.is_err() {
-            return Err(line_at(offset));
+            return Err(Place { line, column });
         }
         if input.is_empty() {
             return Ok(out);
         }
-        let (kind, text) = token.parse_next(&mut input).map_err(|_| line_at(offset))?;
+        let (kind, text) = token
+            .parse_next(&mut input)
+            .map_err(|_| Place { line, column })?;
         out.push(Token {
             kind,
             text,
-            line: line_at(offset),
+            line,
+            column,
         });
+    }
+}
+
+/// Replaces every word that is defined: by a string, a command, a number or another word, as its text looks.
+pub(super) fn replace<'s>(tokens: &mut [Token<'s>], defines: &[(&str, &'s str)]) {
+    for token in tokens.iter_mut().filter(|token| token.kind == Kind::Word) {
+        // The last definition of a name holds.
+        let Some((_, value)) = defines.iter().rev().find(|(name, _)| *name == token.text) else {
+            continue;
+        };
+        let inside = |quote: char| {
+            value
+                .strip_prefix(quote)
+                .and_then(|rest| rest.strip_suffix(quote))
+        };
+        (token.kind, token.text) = match (inside('"'), inside('`')) {
+            (Some(text), _) => (Kind::Str, text),
+            (None, Some(text)) => (Kind::Backquoted, text.trim()),
+            (None, None) => (classify(value), *value),
+        };
     }
 }
 
@@ -92,7 +134,10 @@ fn token<'s>(i: &mut Text<'s>) -> Lexed<(Kind, &'s str)> {
         delimited('`', take_until(0.., "`"), '`').map(|text: &str| (Kind::Backquoted, text.trim())),
         string.map(|text| (Kind::Str, text)),
         "...".value(Kind::Ellipsis).with_taken(),
-        ipv4.value(Kind::Ipv4).with_taken(),
+        alt((
+            ipv6.map(|text| (Kind::Ipv6, text)),
+            ipv4.value(Kind::Ipv4).with_taken(),
+        )),
         float.value(Kind::Float).with_taken(),
         number_or_word,
         any.map(Kind::Punct).with_taken(),
@@ -102,12 +147,11 @@ fn token<'s>(i: &mut Text<'s>) -> Lexed<(Kind, &'s str)> {
 
 /// `--name` and, without a blank, `=value` up to the next blank; quotes around the value are dropped by the grammar.
 fn option_line<'s>(i: &mut Text<'s>) -> Lexed<(Kind, &'s str)> {
+    let plain = take_while(1.., |c: char| !c.is_whitespace() && c != '"' && c != '`').void();
+    let quoted = delimited('`', take_until(0.., "`"), '`').void();
     let value = (
         "=",
-        alt((
-            string.void(),
-            take_while(1.., |c: char| !c.is_whitespace()).void(),
-        )),
+        repeat::<_, _, (), _, _>(1.., alt((string.void(), quoted, plain))),
     );
     preceded("--", (word, opt(value)).take())
         .map(|text| (Kind::Option, text))
@@ -132,6 +176,20 @@ fn ipv4(i: &mut Text<'_>) -> Lexed<()> {
     (digits, '.', digits, '.', digits, '.', digits)
         .void()
         .parse_next(i)
+}
+
+/// An address; the colon of `ipv6 a > b:` is not part of it.
+fn ipv6<'s>(i: &mut Text<'s>) -> Lexed<&'s str> {
+    let start = i.checkpoint();
+    let run: &str = take_while(2.., ('0'..='9', 'a'..='f', 'A'..='F', ':')).parse_next(i)?;
+    let is_address = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+    let len = match run.strip_suffix(':') {
+        _ if is_address(run) => run.len(),
+        Some(shorter) if is_address(shorter) => shorter.len(),
+        _ => return Err(ContextError::new()),
+    };
+    i.reset(&start);
+    take(len).parse_next(i)
 }
 
 fn float(i: &mut Text<'_>) -> Lexed<()> {

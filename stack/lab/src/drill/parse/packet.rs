@@ -3,6 +3,7 @@
 use winnow::combinator::{alt, delimited, opt, peek, preceded, repeat, separated, separated_pair};
 use winnow::prelude::*;
 
+use super::encap;
 use super::grammar::{Parsed, Tokens, any_word, expected, kind, number, punct, word, wrong};
 use super::lexer::Kind;
 use crate::drill::ast::{
@@ -16,14 +17,21 @@ pub(super) fn packet(i: &mut Tokens<'_>) -> Parsed<Packet> {
         punct('>').value(Direction::Expect),
     ))
     .parse_next(i)?;
+    let mut encap: Vec<_> = repeat(0.., encap::header).parse_next(i)?;
     let ip = opt(ip_info).parse_next(i)?.unwrap_or_default();
+    encap.extend(repeat::<_, _, Vec<_>, _, _>(0.., encap::header).parse_next(i)?);
     let body = alt((udp, icmp.map(Body::Icmp), tcp.map(Body::Tcp)))
         .context(expected("a TCP segment, `udp` or `icmp`"))
         .parse_next(i)?;
     if let (Direction::Inject, Body::Tcp(Tcp { win: None, .. })) = (dir, &body) {
         return wrong("`win` on an injected segment");
     }
-    Ok(Packet { dir, ip, body })
+    Ok(Packet {
+        dir,
+        encap,
+        ip,
+        body,
+    })
 }
 
 fn ip_info(i: &mut Tokens<'_>) -> Parsed<IpInfo> {

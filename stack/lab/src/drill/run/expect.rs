@@ -1,17 +1,19 @@
 //! Expected packets: waiting for them, gluing segments together, and judging the time.
 
-use super::{Micros, Previous, Runner, Wait, Waited, instant, seconds, tolerance};
-use crate::clock::START;
-use crate::drill::ast::{Body, Event, Flags, Packet, Tcp, When};
+use super::{EventKind, Micros, Previous, Runner, seconds, tolerance};
+use crate::drill::ast::{Body, EcnFlags, Event, Flags, Options, Packet, Tcp, TcpOption, When};
 use crate::drill::compare;
 use crate::drill::conn::Belongs;
 use crate::drill::live::{Live, LiveBody, LiveTcp};
-use crate::drill::run::EventKind;
 use crate::drill::settings::Segments;
 use crate::drill::verdict::Stop;
+use crate::machine::{Machine, Passed};
 
-/// How long `*` waits: as good as for ever.
+/// How long `*` waits in virtual time: as good as for ever.
 const NEVER: Micros = 3_600 * 1_000_000;
+
+/// How long `*` waits in real time.
+const LONG: Micros = 60 * 1_000_000;
 
 /// Patience beyond the expected time.
 const GRACE: Micros = 2_000_000;
@@ -19,7 +21,7 @@ const GRACE: Micros = 2_000_000;
 /// When a packet is expected: earliest and latest, in script time; `None` for `*`.
 type Window = Option<(Micros, Micros)>;
 
-impl<'s> Runner<'_, 's> {
+impl<'s, M: Machine + ?Sized> Runner<'s, '_, M> {
     pub(super) fn expect(
         &mut self,
         event: &Event,
@@ -37,32 +39,21 @@ impl<'s> Runner<'_, 's> {
             Some((_, latest)) => {
                 latest.saturating_sub(self.previous.at) / 1_000_000 * 1_000_000 + GRACE
             }
+            None if self.machine.is_real_time() => LONG,
             None => NEVER,
         };
+        if !packet.encap.is_empty() {
+            return Err(Stop::unsupported(event.line, "encapsulation"));
+        }
         let give_up = self.micros() + patience;
         let live = match &packet.body {
             Body::Tcp(expected) => self.expect_tcp(event.line, packet, expected, give_up)?,
-            Body::Icmp(expected) => {
-                let live = self.next_packet(event.line, expected_text(packet), give_up)?;
-                match live.body {
-                    LiveBody::Icmp { ty, code, .. } => {
-                        compare::icmp(event.line, expected, (ty, code))?
-                    }
-                    _ => {
-                        return Err(Stop::fail(
-                            event.line,
-                            "packet",
-                            expected_text(packet),
-                            "another one",
-                        ));
-                    }
-                }
-                compare::ip_header(event.line, &packet.ip, &live)?;
-                live
-            }
-            Body::Udp { .. } => return Err(Stop::unsupported(event.line, "udp")),
+            _ => self.expect_datagram(event.line, packet, give_up)?,
         };
-        let sent = live.at.since(START).as_micros() as Micros;
+        let sent = live.at;
+        self.note(event.line, || {
+            format!("> {} at {}", packet.body, seconds(sent))
+        });
         self.check_time(event.line, window, sent)?;
         let at = window.map_or(sent, |(earliest, _)| earliest);
         self.previous = Previous {
@@ -70,6 +61,27 @@ impl<'s> Runner<'_, 's> {
             kind: EventKind::Other,
         };
         Ok(())
+    }
+
+    /// An ICMP message or a UDP datagram.
+    fn expect_datagram(
+        &mut self,
+        line: u32,
+        packet: &Packet,
+        give_up: Micros,
+    ) -> Result<Live, Stop> {
+        let live = self.next_packet(line, &packet.body, give_up)?;
+        match (&packet.body, &live.body) {
+            (Body::Icmp(expected), LiveBody::Icmp { ty, code, .. }) => {
+                compare::icmp(line, expected, (*ty, *code))?;
+            }
+            (Body::Udp { len, .. }, LiveBody::Udp { payload, .. }) => {
+                compare::udp(line, *len, payload)?;
+            }
+            (expected, got) => return Err(Stop::fail(line, "packet", expected, got)),
+        }
+        compare::ip_header(line, &packet.ip, &live)?;
+        Ok(live)
     }
 
     fn check_time(&self, line: u32, window: Window, sent: Micros) -> Result<(), Stop> {
@@ -150,103 +162,102 @@ impl<'s> Runner<'_, 's> {
         packet: &Packet,
         give_up: Micros,
     ) -> Result<(Live, LiveTcp), Stop> {
-        let live = self.next_packet(line, expected_text(packet), give_up)?;
+        let live = self.next_packet(line, &packet.body, give_up)?;
         match &live.body {
             LiveBody::Tcp(tcp) => {
                 let tcp = tcp.clone();
                 Ok((live, tcp))
             }
-            LiveBody::Icmp { ty, code, .. } => {
-                let got = format!("icmp type_{ty} code_{code}");
-                Err(Stop::fail(line, "packet", expected_text(packet), got))
-            }
-            LiveBody::Other(protocol) => Err(Stop::fail(
-                line,
-                "packet",
-                expected_text(packet),
-                format!("protocol {protocol}"),
-            )),
+            other => Err(Stop::fail(line, "packet", &packet.body, other)),
         }
     }
 
     /// The next packet of the connection under test, sent already or by `give_up`.
-    fn next_packet(&mut self, line: u32, expected: String, give_up: Micros) -> Result<Live, Stop> {
+    fn next_packet(&mut self, line: u32, expected: &Body, give_up: Micros) -> Result<Live, Stop> {
+        let mut passed = Passed::Something;
         loop {
             if let Some(live) = self.sent_already(line)? {
                 return Ok(live);
             }
-            let mut something_sent = |host: &mut crate::host::Host| match host.sent().is_empty() {
-                true => Wait::On,
-                false => Wait::Over,
-            };
-            if let Waited::TimeIsUp = self.pass_time(line, give_up, &mut something_sent)? {
-                return Err(Stop::fail(
-                    line,
-                    "packet",
-                    expected,
-                    format!("nothing until {}", seconds(give_up)),
-                ));
+            if passed == Passed::Due {
+                let got = format!("nothing until {}", seconds(give_up));
+                return Err(Stop::fail(line, "packet", expected, got));
             }
+            passed = self.pass_some_time(line, give_up)?;
         }
     }
 
     /// The oldest packet of the connection under test among those sent; older ones of others are forgotten.
     fn sent_already(&mut self, line: u32) -> Result<Option<Live>, Stop> {
-        while let Some(frame) = self.host.sent().pop_front() {
-            let live = Live::decode(frame.at, &frame.bytes)
+        while let Some(packet) = self.machine.sent().pop_front() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.sent(&packet);
+            }
+            let at = self.script_time(packet.at);
+            let live = Live::decode(at, &packet.bytes)
                 .map_err(|why| Stop::fail(line, "packet", "a well-formed packet", why))?;
-            let belongs = match (&live.body, &mut self.conn) {
-                (LiveBody::Tcp(tcp), Some(conn)) => conn.owns(tcp),
-                (LiveBody::Icmp { to, .. }, Some(conn)) if to == conn.remote().ip() => {
-                    Belongs::Here
-                }
-                _ => Belongs::Elsewhere,
-            };
-            if belongs == Belongs::Here {
+            if self.belongs(&live.body) == Belongs::Here {
                 return Ok(Some(live));
             }
         }
         Ok(None)
     }
 
-    /// Strict runs only: the stack has sent nothing that the script does not mention.
+    /// Whether a packet is one that the script sees.
+    fn belongs(&mut self, body: &LiveBody) -> Belongs {
+        let remote_ip = self.settings.remote_ip;
+        match (body, &mut self.conn) {
+            (LiveBody::Tcp(tcp), Some(conn)) => conn.owns(tcp),
+            (LiveBody::Udp { src, dst, .. }, Some(conn)) => conn.owns_datagram(*src, *dst),
+            (LiveBody::Icmp { to, .. }, conn) => {
+                let peer = conn.as_ref().map_or(remote_ip, |conn| *conn.remote().ip());
+                match *to == peer {
+                    true => Belongs::Here,
+                    false => Belongs::Elsewhere,
+                }
+            }
+            _ => Belongs::Elsewhere,
+        }
+    }
+
+    /// Strict runs only: the machine has sent nothing that the script does not mention.
     pub(super) fn nothing_left(&mut self, line: u32) -> Result<(), Stop> {
         let Some(live) = self.sent_already(line)? else {
             return Ok(());
         };
         let got = match (&live.body, &self.conn) {
             (LiveBody::Tcp(tcp), Some(conn)) => conn.to_script(&tcp.segment).to_string(),
-            (body, _) => format!("{body:?}"),
+            (body, _) => body.to_string(),
         };
         Err(Stop::fail(
             line,
             "end of the script",
             "no further packet",
-            format!("{got} at {}", live_time(&live)),
+            format!("{got} at {}", seconds(live.at)),
         ))
     }
 }
 
-fn live_time(live: &Live) -> String {
-    debug_assert!(live.at >= instant(0));
-    seconds(live.at.since(START).as_micros() as Micros)
-}
-
-/// `next` continues `whole` and agrees with it in all but PSH, FIN and length.
+/// `next` continues `whole` and agrees with it in all but PSH, FIN, CWR and length.
 fn follows(whole: &LiveTcp, next: &LiveTcp) -> bool {
     let ignored = Flags::PSH | Flags::FIN;
     let (a, b) = (&whole.segment, &next.segment);
     a.seq.wrapping_add(a.len) == b.seq
         && a.flags.bits & !ignored == b.flags.bits & !ignored
+        && a.flags.ece.bits() & !EcnFlags::W == b.flags.ece.bits() & !EcnFlags::W
         && a.ack == b.ack
         && a.win == b.win
-        && a.options == b.options
+        && same_option_kinds(a, b)
 }
 
-fn expected_text(packet: &Packet) -> String {
-    match &packet.body {
-        Body::Tcp(tcp) => tcp.to_string(),
-        Body::Icmp(icmp) => format!("icmp {} {}", icmp.ty, icmp.code.as_deref().unwrap_or("")),
-        Body::Udp { len, .. } => format!("udp ({len})"),
-    }
+/// The time stamp may move on between two pieces, nothing else.
+fn same_option_kinds(a: &Tcp, b: &Tcp) -> bool {
+    let (Options::List(a), Options::List(b)) = (&a.options, &b.options) else {
+        return false;
+    };
+    let alike = |pair: (&TcpOption, &TcpOption)| match pair {
+        (TcpOption::Timestamps { .. }, TcpOption::Timestamps { .. }) => true,
+        (a, b) => a == b,
+    };
+    a.len() == b.len() && a.iter().zip(b).all(alike)
 }
