@@ -43,7 +43,7 @@ pub use sock::error::SockError;
 pub use sock::flags::MsgFlags;
 pub use sock::msg::{Received, SendMsg};
 pub use sock::ops;
-pub use sock::options::{OptName, SockOpt};
+pub use sock::options::{CongestionName, Kept, OptName, SockOpt};
 pub use sock::readiness::Readiness;
 pub use stats::{Counter, Mib};
 pub use sysctl::{Sysctl, SysctlError};

@@ -224,6 +224,8 @@ sysctls! {
     ip_unprivileged_port_start: u32 = 1024, 0, 65_535;
     /// bind takes addresses that are not ours.
     ip_nonlocal_bind: bool = false, 0, 255;
+    /// Time-outs of connections with fewer than four segments in the network are not doubled.
+    tcp_thin_linear_timeouts: bool = false, 0, 255;
     /// Initial TTL.
     ip_default_ttl: u32 = 64, 1, 255;
     /// Least path MTU that an ICMP message can cause.

@@ -9,6 +9,7 @@ use millrace_wire::mac::MacAddr;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 use std::time::Duration;
 
+mod options;
 mod ports;
 mod states;
 

@@ -28,6 +28,8 @@ macro_rules! errors {
 }
 
 errors! {
+    NotPermitted = 1 "EPERM" "operation not permitted",
+    NoEntry = 2 "ENOENT" "no such entry",
     Interrupted = 4 "EINTR" "interrupted system call",
     BadSocket = 9 "EBADF" "bad socket",
     WouldBlock = 11 "EAGAIN" "resource temporarily unavailable",

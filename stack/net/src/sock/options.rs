@@ -1,11 +1,17 @@
 //! Socket options of socket(7), tcp(7) and ip(7): set and get as the kernel does.
 
+mod kept;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
 use crate::core::Stack;
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::{readable, space};
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::cold::Options;
 use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::hot::Want;
 use crate::tcp::state::TcpState;
@@ -13,9 +19,15 @@ use crate::tcp::timer;
 use core::time::Duration;
 use millrace_wire::time::Instant;
 
+pub use kept::Kept;
+pub(crate) use kept::KeptValues;
+pub use tcp::CongestionName;
+
 /// Least SO_RCVBUF and SO_SNDBUF, octets as set (Linux doubles what is set; `getsockopt` shows the double).
 const MIN_RCVBUF: u32 = 1152;
 const MIN_SNDBUF: u32 = 2304;
+/// Most that the forced ones may ask for (Linux: half of what an int holds).
+const MAX_BUF: u32 = i32::MAX as u32 / 2;
 /// Largest TCP_KEEPIDLE, TCP_KEEPINTVL, seconds, and TCP_KEEPCNT.
 const MAX_KEEPALIVE: u32 = 32_767;
 const MAX_KEEPCNT: u32 = 127;
@@ -24,6 +36,16 @@ const MAX_LINGER2: i32 = 120;
 /// Range of TCP_MAXSEG.
 const MIN_MSS: u16 = 88;
 const MAX_MSS: u16 = 32_767;
+/// Range of TCP_RTO_MAX_MS.
+const MIN_RTO_MAX: u32 = 1000;
+const MAX_RTO_MAX: u32 = 120_000;
+/// Path MTU discovery for which every packet carries DF (`IP_PMTUDISC_WANT`, `IP_PMTUDISC_DO`).
+const PMTUDISC_WANT: u8 = 1;
+const PMTUDISC_DO: u8 = 2;
+/// `SOCK_STREAM`, `AF_INET`, `IPPROTO_TCP`.
+const SOCK_STREAM: i32 = 1;
+const AF_INET: i32 = 2;
+const IPPROTO_TCP: i32 = 6;
 
 /// An option and its value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +68,28 @@ pub enum SockOpt {
     RcvTimeo(Option<Duration>),
     /// SO_SNDTIMEO; none waits for ever.
     SndTimeo(Option<Duration>),
+    /// SO_SNDBUFFORCE and SO_RCVBUFFORCE, octets: not held to `wmem_max` and `rmem_max`. Set only.
+    SndBufForce(u32),
+    /// See [`SockOpt::SndBufForce`].
+    RcvBufForce(u32),
+    /// SO_BUF_LOCK: bit 0 for the send buffer and bit 1 for the receive buffer keep autotuning off.
+    BufLock(u8),
+    /// An option that is kept and read back: a `Kept` and its value.
+    Kept(Kept, i32),
+    /// SO_TYPE. Get only, as all up to [`SockOpt::MemInfo`].
+    Type(i32),
+    /// SO_DOMAIN.
+    Domain(i32),
+    /// SO_PROTOCOL.
+    Protocol(i32),
+    /// SO_ACCEPTCONN.
+    AcceptConn(bool),
+    /// SO_SNDLOWAT.
+    SndLowat(i32),
+    /// SO_COOKIE: different for every socket that the stack ever has.
+    Cookie(u64),
+    /// SO_MEMINFO: `SK_MEMINFO_*` in the kernel's order.
+    MemInfo([u32; 9]),
     /// SO_ERROR: the pending error's errno, 0 when there is none. Get only; getting does not clear it
     /// (`Stack::take_error` does).
     Error(i32),
@@ -55,7 +99,7 @@ pub enum SockOpt {
     Cork(bool),
     /// TCP_QUICKACK.
     QuickAck(bool),
-    /// TCP_MAXSEG, octets.
+    /// TCP_MAXSEG, octets; setting 0 takes it back.
     MaxSeg(u16),
     /// TCP_KEEPIDLE, seconds.
     KeepIdle(u32),
@@ -73,10 +117,36 @@ pub enum SockOpt {
     Inq(bool),
     /// TCP_LINGER2, seconds; negative: no FIN_WAIT2.
     Linger2(i32),
+    /// TCP_WINDOW_CLAMP, octets; 0 is none, and only for a socket in CLOSE.
+    WindowClamp(u32),
+    /// TCP_CONGESTION.
+    Congestion(CongestionName),
+    /// TCP_THIN_LINEAR_TIMEOUTS.
+    ThinLinearTimeouts(bool),
+    /// TCP_RTO_MAX_MS.
+    RtoMaxMs(u32),
+    /// TCP_TIMESTAMP: TSval now. Set only in repair, which there is not: EPERM.
+    Timestamp(u32),
+    /// TCP_IS_MPTCP. Get only.
+    IsMptcp(bool),
     /// IP_TOS.
     Tos(u8),
     /// IP_TTL, 1 to 255.
     Ttl(u8),
+    /// IP_TTL -1: the default again. Set only.
+    DefaultTtl,
+    /// IP_OPTIONS: none. Those of a packet are not sent by any socket.
+    IpOptions,
+    /// IP_MTU_DISCOVER: `IP_PMTUDISC_WANT` or `IP_PMTUDISC_DO`, which are one for TCP; ENOPROTOOPT for the others.
+    MtuDiscover(u8),
+    /// IP_MTU of a connection's path, octets. Get only.
+    Mtu(u32),
+    /// IP_FREEBIND: bind takes any address.
+    FreeBind(bool),
+    /// IP_BIND_ADDRESS_NO_PORT: bind with port 0 leaves the port to connect.
+    BindAddressNoPort(bool),
+    /// IP_LOCAL_PORT_RANGE: first and last port that may be chosen; 0 leaves that end to `ip_local_port_range`.
+    LocalPortRange(u16, u16),
 }
 
 /// The name of an option, for getting it.
@@ -92,6 +162,15 @@ pub enum OptName {
     RcvLowat,
     RcvTimeo,
     SndTimeo,
+    BufLock,
+    Kept(Kept),
+    Type,
+    Domain,
+    Protocol,
+    AcceptConn,
+    SndLowat,
+    Cookie,
+    MemInfo,
     Error,
     NoDelay,
     Cork,
@@ -105,15 +184,28 @@ pub enum OptName {
     NotSentLowat,
     Inq,
     Linger2,
+    WindowClamp,
+    Congestion,
+    ThinLinearTimeouts,
+    RtoMaxMs,
+    Timestamp,
+    IsMptcp,
     Tos,
     Ttl,
+    IpOptions,
+    MtuDiscover,
+    Mtu,
+    FreeBind,
+    BindAddressNoPort,
+    LocalPortRange,
 }
 
 impl Stack {
     /// setsockopt.
     ///
     /// # Errors
-    /// EINVAL for a value out of range, ENOPROTOOPT for an option that can only be read, EBADF.
+    /// EINVAL for a value out of range, ENOPROTOOPT for an option that can only be read, ENOENT for a congestion control
+    /// that there is not, EPERM for a timestamp, EBADF.
     pub fn set_option(&mut self, now: Instant, s: SockId, opt: SockOpt) -> Result<(), SockError> {
         self.ctx.now = now;
         let (rmem_max, wmem_max) = (self.ctx.sysctl.rmem_max, self.ctx.sysctl.wmem_max);
@@ -141,7 +233,23 @@ impl Stack {
             SockOpt::Inq(on) => opts.inq = on,
             SockOpt::RcvTimeo(wait) => opts.rcvtimeo = wait,
             SockOpt::SndTimeo(wait) => opts.sndtimeo = wait,
-            SockOpt::Error(_) => return Err(SockError::NoProtoOpt),
+            SockOpt::SndBufForce(bytes) => {
+                set_sndbuf(sk, bytes.min(MAX_BUF));
+                space::check(sk, &self.ctx);
+            }
+            SockOpt::RcvBufForce(bytes) => set_rcvbuf(sk, bytes.min(MAX_BUF)),
+            SockOpt::BufLock(bits) => lock_buffers(opts, within(bits, 0, 3)?),
+            SockOpt::Kept(kept, value) => opts.kept.set(kept, value)?,
+            SockOpt::Error(_)
+            | SockOpt::Type(_)
+            | SockOpt::Domain(_)
+            | SockOpt::Protocol(_)
+            | SockOpt::AcceptConn(_)
+            | SockOpt::SndLowat(_)
+            | SockOpt::Cookie(_)
+            | SockOpt::MemInfo(_)
+            | SockOpt::IsMptcp(_)
+            | SockOpt::Mtu(_) => return Err(SockError::NoProtoOpt),
             SockOpt::NoDelay(on) => {
                 opts.nodelay = on;
                 output::apply_options(sk);
@@ -157,6 +265,7 @@ impl Stack {
                     sk.tx.want.insert(Want::ACK);
                 }
             }
+            SockOpt::MaxSeg(0) => opts.user_mss = None,
             SockOpt::MaxSeg(mss) => opts.user_mss = Some(within(mss, MIN_MSS, MAX_MSS)?),
             SockOpt::KeepIdle(s) => {
                 opts.keepidle = Some(within(s, 1, MAX_KEEPALIVE)?);
@@ -166,14 +275,37 @@ impl Stack {
             SockOpt::KeepCnt(n) => opts.keepcnt = Some(within(n, 1, MAX_KEEPCNT)?),
             SockOpt::UserTimeout(ms) => opts.user_timeout = within(ms, 0, i32::MAX as u32)?,
             SockOpt::SynCnt(n) => opts.syncnt = Some(within(n, 1, MAX_KEEPCNT)?),
+            SockOpt::Linger2(0) => opts.linger2 = None,
             SockOpt::Linger2(s) => opts.linger2 = Some(s.clamp(-1, MAX_LINGER2)),
             SockOpt::Tos(tos) => {
                 // The ECN bits belong to TCP (Linux `ip_sock_set_tos`).
                 opts.tos = tos & !3;
+                opts.kept.follow_tos(tos);
                 output::apply_options(sk);
             }
+            SockOpt::WindowClamp(octets) => tcp::set_window_clamp(sk, octets)?,
+            SockOpt::Congestion(name) => tcp::set_congestion(&name)?,
+            SockOpt::ThinLinearTimeouts(on) => opts.thin_linear_timeouts = on,
+            SockOpt::RtoMaxMs(ms) => {
+                opts.rto_max_ms = Some(within(ms, MIN_RTO_MAX, MAX_RTO_MAX)?);
+            }
+            SockOpt::Timestamp(_) => return Err(SockError::NotPermitted),
             SockOpt::Ttl(ttl) => opts.ttl = Some(within(ttl, 1, 255)?),
+            SockOpt::DefaultTtl => opts.ttl = None,
+            SockOpt::IpOptions => {}
+            SockOpt::MtuDiscover(how @ (PMTUDISC_WANT | PMTUDISC_DO)) => opts.mtu_discover = how,
+            SockOpt::MtuDiscover(how) if how <= 5 => return Err(SockError::NoProtoOpt),
+            SockOpt::MtuDiscover(_) => return Err(SockError::Invalid),
+            SockOpt::FreeBind(on) => opts.freebind = on,
+            SockOpt::BindAddressNoPort(on) => opts.bind_address_no_port = on,
+            SockOpt::LocalPortRange(low, high) => {
+                if low != 0 && high != 0 && low > high {
+                    return Err(SockError::Invalid);
+                }
+                opts.local_port_range = (low, high);
+            }
         }
+        self.renew_claim(s);
         self.settle(s);
         Ok(())
     }
@@ -191,12 +323,19 @@ impl Stack {
             OptName::ReusePort => SockOpt::ReusePort(opts.reuse_port),
             OptName::KeepAlive => SockOpt::KeepAlive(opts.keepalive),
             OptName::Linger => SockOpt::Linger(opts.linger),
-            OptName::SndBuf => SockOpt::SndBuf(if opts.sndbuf_locked {
-                opts.sndbuf * 2
-            } else {
-                opts.sndbuf
-            }),
+            OptName::SndBuf => SockOpt::SndBuf(sndbuf(opts)),
             OptName::RcvBuf => SockOpt::RcvBuf(opts.rcvbuf * 2),
+            OptName::BufLock => {
+                SockOpt::BufLock(u8::from(opts.sndbuf_locked) | u8::from(opts.rcvbuf_locked) << 1)
+            }
+            OptName::Kept(kept) => SockOpt::Kept(kept, opts.kept.get(kept)),
+            OptName::Type => SockOpt::Type(SOCK_STREAM),
+            OptName::Domain => SockOpt::Domain(AF_INET),
+            OptName::Protocol => SockOpt::Protocol(IPPROTO_TCP),
+            OptName::AcceptConn => SockOpt::AcceptConn(sk.rx.state == TcpState::Listen),
+            OptName::SndLowat => SockOpt::SndLowat(1),
+            OptName::Cookie => SockOpt::Cookie(s.to_u64()),
+            OptName::MemInfo => SockOpt::MemInfo(mem_info(sk)),
             OptName::RcvLowat => SockOpt::RcvLowat(opts.rcvlowat),
             OptName::RcvTimeo => SockOpt::RcvTimeo(opts.rcvtimeo),
             OptName::SndTimeo => SockOpt::SndTimeo(opts.sndtimeo),
@@ -225,7 +364,24 @@ impl Stack {
             OptName::Linger2 => {
                 SockOpt::Linger2(opts.linger2.unwrap_or(sysctl.tcp_fin_timeout as i32))
             }
+            OptName::WindowClamp => SockOpt::WindowClamp(tcp::window_clamp(sk)),
+            OptName::Congestion => SockOpt::Congestion(tcp::congestion()),
+            OptName::ThinLinearTimeouts => SockOpt::ThinLinearTimeouts(opts.thin_linear_timeouts),
+            OptName::RtoMaxMs => {
+                SockOpt::RtoMaxMs(opts.rto_max_ms.unwrap_or(sysctl.tcp_rto_max_ms))
+            }
+            OptName::Timestamp => SockOpt::Timestamp(self.ctx.ts_now(sk.rx.ts_offset)),
+            OptName::IsMptcp => SockOpt::IsMptcp(false),
             OptName::Tos => SockOpt::Tos(opts.tos),
+            OptName::IpOptions => SockOpt::IpOptions,
+            OptName::MtuDiscover => SockOpt::MtuDiscover(opts.mtu_discover),
+            OptName::Mtu if connected(sk) => SockOpt::Mtu(u32::from(sk.warm.dst.mtu)),
+            OptName::Mtu => return Err(SockError::NotConnected),
+            OptName::FreeBind => SockOpt::FreeBind(opts.freebind),
+            OptName::BindAddressNoPort => SockOpt::BindAddressNoPort(opts.bind_address_no_port),
+            OptName::LocalPortRange => {
+                SockOpt::LocalPortRange(opts.local_port_range.0, opts.local_port_range.1)
+            }
             OptName::Ttl => SockOpt::Ttl(opts.ttl.unwrap_or(sysctl.ip_default_ttl as u8)),
         })
     }
@@ -256,6 +412,45 @@ fn connected(sk: &TcpSock) -> bool {
     !matches!(sk.rx.state, TcpState::Close | TcpState::Listen)
 }
 
+/// The send buffer as `getsockopt` shows it.
+fn sndbuf(opts: &Options) -> u32 {
+    if opts.sndbuf_locked {
+        opts.sndbuf * 2
+    } else {
+        opts.sndbuf
+    }
+}
+
+/// SO_BUF_LOCK changes who may change the buffers, not their sizes.
+fn lock_buffers(opts: &mut Options, bits: u8) {
+    let shown = sndbuf(opts);
+    opts.sndbuf_locked = bits & 1 != 0;
+    opts.rcvbuf_locked = bits & 2 != 0;
+    opts.sndbuf = if opts.sndbuf_locked { shown / 2 } else { shown };
+}
+
+/// Linux `sk_get_meminfo`: received and unread, its limit, in the network, the send buffer, reserved, queued, options,
+/// backlog, drops. What a device holds is its own, and nothing is reserved.
+fn mem_info(sk: &TcpSock) -> [u32; 9] {
+    let rings = sk.rings.as_ref();
+    let unread = rings.map_or(0, |r| r.rcv_in.tail() - r.rcv_out.head());
+    let queued = rings.map_or(0, |r| r.snd_in.tail() - r.snd_out.head());
+    let octets = |n: u64| n.min(u64::from(u32::MAX)) as u32;
+    let opts = &sk.cold.opts;
+    let (rcvbuf, sndbuf) = (opts.rcvbuf * 2, sndbuf(opts));
+    [
+        octets(unread),
+        rcvbuf,
+        0,
+        sndbuf,
+        0,
+        octets(queued),
+        0,
+        0,
+        0,
+    ]
+}
+
 fn set_sndbuf(sk: &mut TcpSock, bytes: u32) {
     let bytes = bytes.max(MIN_SNDBUF);
     sk.cold.opts.sndbuf = bytes;
@@ -269,7 +464,7 @@ fn set_rcvbuf(sk: &mut TcpSock, bytes: u32) {
     let bytes = bytes.max(MIN_RCVBUF);
     sk.cold.opts.rcvbuf = bytes;
     sk.cold.opts.rcvbuf_locked = true;
-    sk.warm.rcvbuf = bytes;
+    sk.warm.rcvbuf = sk.cold.opts.window_space();
     if let Some(rings) = &mut sk.rings {
         rings.rcv_in.set_limit(u64::from(bytes));
     }

@@ -33,15 +33,10 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx, resume: Option<Resume>) {
     }
     sk.rx.ts_offset = isn::ts_offset(ctx, &tuple);
     sk.rings = Some(Rings::new(sk.cold.opts.rcvbuf, sk.cold.opts.sndbuf));
-    sk.warm.rcvbuf = sk.cold.opts.rcvbuf;
+    sk.warm.rcvbuf = sk.cold.opts.window_space();
     sk.warm.advmss = output::advmss(sk);
     sk.warm.mss_clamp = sk.warm.advmss;
-    let initial = window::initial(
-        sk.warm.rcvbuf,
-        sk.warm.advmss,
-        &ctx.sysctl,
-        sk.cold.opts.rcvbuf_locked,
-    );
+    let initial = window::initial(&sk.cold.opts, sk.warm.advmss, &ctx.sysctl);
     sk.rx.rcv_wnd = initial.wnd;
     sk.rx.rcv_ssthresh = initial.wnd;
     sk.rx.rcv_wscale = initial.wscale;

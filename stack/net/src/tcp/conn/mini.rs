@@ -162,6 +162,7 @@ impl Stack {
         let listener = self.socks.tcp.get(req.listener)?;
         let mut cold = Box::new(Cold::new(listener.cold.opts.clone()));
         cold.bound = listener.cold.bound;
+        cold.opts.kept = cold.opts.kept.inherited();
         cold.parent = Some(req.listener);
         let attached = listener.rx.features.contains(Features::ATTACHED);
         let user = listener.warm.user;
@@ -209,7 +210,7 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
     sk.warm.hash = req.hash;
     sk.warm.hashed = true;
     sk.rings = Some(Rings::new(opts.rcvbuf, opts.sndbuf));
-    sk.warm.rcvbuf = opts.rcvbuf;
+    sk.warm.rcvbuf = opts.window_space();
     active::set_numbers(sk, req.iss);
     sk.tx.snd_nxt = req.iss + 1;
     sk.tx.snd_sml = sk.tx.snd_nxt;

@@ -84,7 +84,7 @@ impl Stack {
         let ts = options.timestamps.filter(|_| sysctl.tcp_timestamps != 0);
         // Whole segments, without the room that their timestamps take.
         let mss = advmss - ts.map_or(0, |_| TIMESTAMPS_LEN.min(advmss));
-        let initial = window::initial(opts.rcvbuf, mss, sysctl, opts.rcvbuf_locked);
+        let initial = window::initial(opts, mss, sysctl);
         let wscale = options.wscale.filter(|_| sysctl.tcp_window_scaling);
         let sack_ok = options.sack_permitted && sysctl.tcp_sack;
         let ecn_ok = ecn::accepts_syn(seg, sysctl.tcp_ecn);

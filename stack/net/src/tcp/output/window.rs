@@ -4,6 +4,7 @@ use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::sysctl::Sysctl;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::cold::Options;
 
 /// Window and scale of a SYN.
 pub(crate) struct Initial {
@@ -13,16 +14,17 @@ pub(crate) struct Initial {
 
 /// Linux `tcp_select_initial_window`: a whole number of segments, at most what an unscaled field holds; the scale
 /// is for the largest buffer that autotuning may reach.
-pub(crate) fn initial(rcvbuf: u32, mss: u16, sysctl: &Sysctl, locked: bool) -> Initial {
+pub(crate) fn initial(opts: &Options, mss: u16, sysctl: &Sysctl) -> Initial {
+    let rcvbuf = opts.window_space();
     let mss = u32::from(mss.max(1));
     let mut wnd = rcvbuf.min(u32::from(u16::MAX));
     if wnd > mss {
         wnd -= wnd % mss;
     }
-    let largest = if locked {
-        rcvbuf
-    } else {
-        rcvbuf.max(sysctl.tcp_rmem[2])
+    let largest = match (opts.rcvbuf_locked, opts.window_clamp) {
+        (true, _) => rcvbuf,
+        (false, 0) => rcvbuf.max(sysctl.tcp_rmem[2]),
+        (false, clamp) => rcvbuf.max(sysctl.tcp_rmem[2]).min(clamp),
     };
     let wscale = if sysctl.tcp_window_scaling {
         largest.max(1).ilog2().saturating_sub(15).min(14) as u8

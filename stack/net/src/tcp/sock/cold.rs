@@ -3,6 +3,7 @@
 use crate::ids::SockId;
 use crate::sock::bhash::Claim;
 use crate::sock::error::SockError;
+use crate::sock::options::KeptValues;
 use crate::tcp::sock::listen::Listen;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -44,6 +45,13 @@ pub(crate) struct Options {
     /// IP_FREEBIND, IP_BIND_ADDRESS_NO_PORT.
     pub freebind: bool,
     pub bind_address_no_port: bool,
+    /// IP_MTU_DISCOVER.
+    pub mtu_discover: u8,
+    /// TCP_WINDOW_CLAMP, octets; 0 is none.
+    pub window_clamp: u32,
+    pub thin_linear_timeouts: bool,
+    pub rto_max_ms: Option<u32>,
+    pub kept: KeptValues,
     /// IP_LOCAL_PORT_RANGE: first and last port; 0 leaves that end as the sysctl has it.
     pub local_port_range: (u16, u16),
 }
@@ -77,6 +85,11 @@ impl Options {
             inq: false,
             freebind: false,
             bind_address_no_port: false,
+            mtu_discover: 1,
+            window_clamp: 0,
+            thin_linear_timeouts: false,
+            rto_max_ms: None,
+            kept: KeptValues::default(),
             local_port_range: (0, 0),
         }
     }

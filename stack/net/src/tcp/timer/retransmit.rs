@@ -7,16 +7,31 @@ use crate::tcp::conn::close;
 use crate::tcp::output;
 use crate::tcp::recovery::machine;
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::sock::hot::{Features, INFINITE_SSTHRESH, Want};
 use crate::tcp::state::{StateSet, TcpState};
 use crate::tcp::timer::Rtx;
 use core::time::Duration;
 
 /// SYN time-outs that are not doubled (Linux `tcp_syn_linear_timeouts`).
 const SYN_LINEAR_TIMEOUTS: u32 = 4;
+/// A stream with fewer segments in the network is thin, and this many of its time-outs are not doubled.
+const THIN_SEGMENTS: u32 = 4;
+const THIN_RETRIES: u8 = 6;
 
-fn rto_max(ctx: &Ctx) -> Duration {
-    Duration::from_millis(u64::from(ctx.sysctl.tcp_rto_max_ms))
+/// TCP_RTO_MAX_MS, or the setting of all.
+fn rto_max(sk: &TcpSock, ctx: &Ctx) -> Duration {
+    let own = sk.cold.opts.rto_max_ms;
+    Duration::from_millis(u64::from(own.unwrap_or(ctx.sysctl.tcp_rto_max_ms)))
+}
+
+/// Few segments in the network and no slow start (Linux `tcp_stream_is_thin`): a time-out is then seldom congestion.
+fn retries_linearly(sk: &TcpSock, ctx: &Ctx) -> bool {
+    let wanted = sk.cold.opts.thin_linear_timeouts || ctx.sysctl.tcp_thin_linear_timeouts;
+    wanted
+        && sk.rx.state == TcpState::Established
+        && sk.records.len() < THIN_SEGMENTS
+        && sk.tx.snd_ssthresh < INFINITE_SSTHRESH
+        && sk.warm.recovery.retransmits <= THIN_RETRIES
 }
 
 fn is_opening(sk: &TcpSock) -> bool {
@@ -49,9 +64,13 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
     let linear = sk.rx.state == TcpState::SynSent
         && u32::from(sk.warm.recovery.retransmits) <= SYN_LINEAR_TIMEOUTS;
-    if !linear {
+    if retries_linearly(sk, ctx) {
+        sk.warm.timers.backoff = 0;
+        sk.warm.rtt.reset_rto();
+    } else if !linear {
         sk.warm.timers.backoff = sk.warm.timers.backoff.saturating_add(1);
-        sk.warm.rtt.back_off(rto_max(ctx));
+        let max = rto_max(sk, ctx);
+        sk.warm.rtt.back_off(max);
     }
     if u32::from(sk.warm.recovery.retransmits) > ctx.sysctl.tcp_retries1 {
         // R1 (RFC 9293 §3.8.3): look for another way.
@@ -73,13 +92,14 @@ fn closed_window(sk: &mut TcpSock, ctx: &mut Ctx) {
         .now
         .as_millis()
         .saturating_sub(sk.warm.timers.rcv_tstamp);
-    if silent > u64::from(ctx.sysctl.tcp_rto_max_ms) || user_timeout_passed(sk, ctx) {
+    if Duration::from_millis(silent) > rto_max(sk, ctx) || user_timeout_passed(sk, ctx) {
         give_up(sk, ctx);
         return;
     }
     machine::enter_loss(sk, ctx);
     sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
-    sk.warm.rtt.back_off(rto_max(ctx));
+    let max = rto_max(sk, ctx);
+    sk.warm.rtt.back_off(max);
     sk.tx.want.insert(Want::RTX_HEAD);
     sk.warm.timers.rtx = Some((ctx.now + sk.warm.rtt.rto(), Rtx::Timeout));
 }
@@ -113,13 +133,13 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
     let Some(since) = sk.warm.recovery.retrans_stamp else {
         return false;
     };
-    ctx.now.since(since) >= model_timeout(ctx, boundary)
+    ctx.now.since(since) >= model_timeout(sk, ctx, boundary)
 }
 
 /// How long `boundary` doublings of the least RTO take (Linux `tcp_model_timeout`).
-fn model_timeout(ctx: &Ctx, boundary: u32) -> Duration {
+fn model_timeout(sk: &TcpSock, ctx: &Ctx, boundary: u32) -> Duration {
     let base = Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us.max(1)));
-    let max = rto_max(ctx);
+    let max = rto_max(sk, ctx);
     let doublings = (max.as_micros() / base.as_micros()).max(1).ilog2();
     if boundary <= doublings {
         base * ((2u32 << boundary.min(30)) - 1)
@@ -172,7 +192,7 @@ pub(crate) fn arm_probe0(sk: &mut TcpSock, ctx: &mut Ctx) {
         .rto()
         .max(Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us)));
     let shift = u32::from(sk.warm.timers.backoff).min(20);
-    let wait = (base * (1 << shift)).min(rto_max(ctx));
+    let wait = (base * (1 << shift)).min(rto_max(sk, ctx));
     let wait = clamp_to_user_timeout(sk, ctx, wait);
     sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::WindowProbe));
 }
@@ -184,7 +204,7 @@ fn orphan_is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
         return false;
     }
     let backoff = u32::from(sk.warm.timers.backoff);
-    let alive = sk.warm.rtt.rto() * (1 << backoff.min(20)) < rto_max(ctx);
+    let alive = sk.warm.rtt.rto() * (1 << backoff.min(20)) < rto_max(sk, ctx);
     !alive && backoff >= ctx.sysctl.tcp_orphan_retries
 }
 
