@@ -174,6 +174,8 @@ sysctls! {
     tcp_rmem: [u32; 3] = [4096, 131_072, 6_291_456], 1, i32::MAX as u32;
     /// Send buffer, bytes: least, initial, most.
     tcp_wmem: [u32; 3] = [4096, 16_384, 4_194_304], 1, i32::MAX as u32;
+    /// The urgent pointer names the urgent octet itself (RFC 1122), not the one after it (BSD, RFC 6093).
+    tcp_stdurg: bool = false, 0, 1;
     /// Octets not sent yet from which on a socket takes no more (TCP_NOTSENT_LOWAT of all sockets).
     tcp_notsent_lowat: u32 = u32::MAX, 0, u32::MAX;
     /// Adapt the receive buffer to the rate at which the application reads.

@@ -1,6 +1,7 @@
 //! Two stacks joined by a link in memory, in virtual time.
 
 mod data;
+mod urgent;
 
 use crate::link::{LinkConfig, LinkKind};
 use crate::*;

@@ -268,7 +268,7 @@ impl Ctl {
             ack: self.ack,
             flags: self.flags,
             window: self.window,
-            urgent: 0,
+            urgent: self.urgent,
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) struct Ctl {
     pub ack: SeqNum,
     pub flags: TcpFlags,
     pub window: u16,
+    pub urgent: u16,
     pub options: OptionsBuf,
     pub dst: Dst,
     pub tos: u8,

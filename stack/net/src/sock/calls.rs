@@ -7,6 +7,7 @@ use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
 use crate::stats::Counter;
 use crate::tcp::conn::close;
+use crate::tcp::input::urg;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::{Cold, Options};
 use crate::tcp::sock::hot::Features;
@@ -212,6 +213,9 @@ impl Stack {
         if sk.rings.is_some() {
             if readable::is_ready(sk) {
                 ready |= Readiness::IN;
+            }
+            if urg::is_here(sk) {
+                ready |= Readiness::PRI;
             }
             if features.contains(Features::SEND_SHUTDOWN) || space::is_writeable(sk, sysctl) {
                 ready |= Readiness::OUT;

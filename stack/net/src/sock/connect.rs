@@ -122,6 +122,7 @@ impl Stack {
             ..Warm::new(s)
         };
         sk.cold.soft_err = None;
+        sk.cold.urgent = None;
         sk.cold.last_oow_ack = None;
         sk.cold.connecting = false;
         self.renew_claim(s);

@@ -6,6 +6,8 @@ bitflags! {
     /// `MSG_*` flags, with the kernel's values. Flags that TCP does not know have no effect, as in the kernel.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct MsgFlags: u32 {
+        /// Urgent data (`MSG_OOB`).
+        const OOB = 0x1;
         /// Read without taking (`MSG_PEEK`).
         const PEEK = 0x2;
         /// Take octets without copying them (`MSG_TRUNC`).

@@ -7,8 +7,9 @@ use crate::sock::flags::MsgFlags;
 use crate::sock::msg::{Received, SendMsg};
 use crate::sock::space::{self, Asks};
 use crate::tcp::input::acking;
-use crate::tcp::output::eor;
+use crate::tcp::input::urg::{self, Taken};
 use crate::tcp::output::write::MAX_BURST;
+use crate::tcp::output::{self, eor};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::state::{CAN_QUEUE, StateSet, TcpState};
@@ -135,23 +136,15 @@ impl Stack {
         if sk.cold.listen.is_some() {
             return Err(SockError::NotConnected);
         }
-        let waiting = sk.rings.as_mut().map_or(0, |r| r.rcv_out.len());
-        let len = take(sk, ctx, buf, flags);
-        if waiting == 0 && before == 0 {
-            nothing_to_read(sk)?;
-        }
-        if len > 0 && !flags.contains(MsgFlags::PEEK) {
-            acking::cleanup_rbuf(sk, ctx);
-        }
-        let all = len as u64 == waiting;
-        let part = Part {
-            msg: Received {
-                len,
-                flags: MsgFlags::NONE,
-                inq: sk.cold.opts.inq.then(|| inq_hint(sk)),
-            },
-            stop: all && no_more_comes(sk),
+        let mut part = if flags.contains(MsgFlags::OOB) {
+            Part {
+                msg: urg::recv(sk, buf, flags)?,
+                stop: true,
+            }
+        } else {
+            receive(sk, ctx, buf, flags, before)?
         };
+        part.msg.inq = sk.cold.opts.inq.then(|| inq_hint(sk));
         self.settle(s);
         Ok(part)
     }
@@ -245,6 +238,9 @@ fn push(sk: &mut TcpSock, flags: MsgFlags, taken: usize, wanted: usize) {
     let limit = sk.rings.as_ref().map_or(0, |r| r.snd_in.limit());
     let tight = limit < 2 * u64::from(sk.tx.mss_cache);
     sk.tx.nonagle.set(Nonagle::PUSH, !whole && tight);
+    if flags.contains(MsgFlags::OOB) {
+        output::urg::mark(sk);
+    }
     if whole && flags.contains(MsgFlags::EOR) {
         eor::mark(sk);
     }
@@ -282,13 +278,50 @@ fn inq_hint(sk: &mut TcpSock) -> u32 {
     unread.min(u64::from(u32::MAX / 2)) as u32 + fin
 }
 
-fn take(sk: &mut TcpSock, ctx: &mut Ctx, buf: &mut [u8], flags: MsgFlags) -> usize {
-    let Some(rings) = &mut sk.rings else { return 0 };
-    let head = rings.rcv_out.head();
-    let len = (rings.rcv_out.len().min(buf.len() as u64)) as usize;
-    if len == 0 {
-        return 0;
+/// What there is in the stream.
+fn receive(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    buf: &mut [u8],
+    flags: MsgFlags,
+    before: usize,
+) -> Result<Part, SockError> {
+    let taken = if sk.rx.features.contains(Features::URGENT) {
+        urg::take(sk, ctx, buf, flags, before)
+    } else {
+        take(sk, ctx, buf, flags)
+    };
+    if taken.len == 0 && taken.dry && before == 0 {
+        nothing_to_read(sk)?;
     }
+    if taken.len > 0 && !flags.contains(MsgFlags::PEEK) {
+        acking::cleanup_rbuf(sk, ctx);
+    }
+    Ok(Part {
+        msg: Received {
+            len: taken.len,
+            ..Received::default()
+        },
+        stop: taken.at_mark || taken.dry && no_more_comes(sk),
+    })
+}
+
+fn take(sk: &mut TcpSock, ctx: &mut Ctx, buf: &mut [u8], flags: MsgFlags) -> Taken {
+    let mut taken = Taken {
+        len: 0,
+        dry: true,
+        at_mark: false,
+    };
+    let Some(rings) = &mut sk.rings else {
+        return taken;
+    };
+    let (head, waiting) = (rings.rcv_out.head(), rings.rcv_out.len());
+    let len = waiting.min(buf.len() as u64) as usize;
+    taken.dry = len as u64 == waiting;
+    if len == 0 {
+        return taken;
+    }
+    taken.len = len;
     if !flags.contains(MsgFlags::TRUNC) {
         rings.rcv_out.copy_to(head, &mut buf[..len]);
     }
@@ -296,5 +329,5 @@ fn take(sk: &mut TcpSock, ctx: &mut Ctx, buf: &mut [u8], flags: MsgFlags) -> usi
         rings.rcv_out.advance(head + len as u64);
         rings.rcv_in.reclaim(&mut ctx.chunks);
     }
-    len
+    taken
 }

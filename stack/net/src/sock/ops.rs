@@ -400,7 +400,9 @@ impl Op for RecvMsg<'_> {
             Err(SockError::WouldBlock) => {}
             Err(error) => return Step::Done(self.partial(error)),
         }
-        if self.flags.contains(MsgFlags::DONTWAIT) || self.timeout.is_over(now) {
+        // Urgent data is never waited for.
+        let never = MsgFlags::DONTWAIT | MsgFlags::OOB;
+        if self.flags.intersects(never) || self.timeout.is_over(now) {
             return Step::Done(self.partial(SockError::WouldBlock));
         }
         Step::Parked

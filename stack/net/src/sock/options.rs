@@ -115,6 +115,8 @@ pub enum SockOpt {
     NotSentLowat(u32),
     /// TCP_INQ: every message that is received says how much waits behind it.
     Inq(bool),
+    /// SO_OOBINLINE: the urgent octet stays in the stream.
+    OobInline(bool),
     /// TCP_LINGER2, seconds; negative: no FIN_WAIT2.
     Linger2(i32),
     /// TCP_WINDOW_CLAMP, octets; 0 is none, and only for a socket in CLOSE.
@@ -183,6 +185,7 @@ pub enum OptName {
     SynCnt,
     NotSentLowat,
     Inq,
+    OobInline,
     Linger2,
     WindowClamp,
     Congestion,
@@ -231,6 +234,7 @@ impl Stack {
                 space::check(sk, &self.ctx);
             }
             SockOpt::Inq(on) => opts.inq = on,
+            SockOpt::OobInline(on) => opts.oob_inline = on,
             SockOpt::RcvTimeo(wait) => opts.rcvtimeo = wait,
             SockOpt::SndTimeo(wait) => opts.sndtimeo = wait,
             SockOpt::SndBufForce(bytes) => {
@@ -360,6 +364,7 @@ impl Stack {
             OptName::UserTimeout => SockOpt::UserTimeout(opts.user_timeout),
             OptName::SynCnt => SockOpt::SynCnt(opts.syncnt.unwrap_or(sysctl.tcp_syn_retries)),
             OptName::NotSentLowat => SockOpt::NotSentLowat(opts.notsent_lowat),
+            OptName::OobInline => SockOpt::OobInline(opts.oob_inline),
             OptName::Inq => SockOpt::Inq(opts.inq),
             OptName::Linger2 => {
                 SockOpt::Linger2(opts.linger2.unwrap_or(sysctl.tcp_fin_timeout as i32))

@@ -5,7 +5,9 @@ use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
+use crate::tcp::input::urg;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Features;
 use crate::tcp::state::{StateSet, TcpState};
 
 /// States in which nothing was exchanged yet: the ioctls answer 0.
@@ -17,9 +19,11 @@ pub(crate) fn is_ready(sk: &mut TcpSock) -> bool {
         return false;
     };
     let waiting = rings.rcv_out.len();
-    waiting > 0
-        && (waiting >= u64::from(sk.cold.opts.rcvlowat)
-            || sk.rx.receive_window() <= u32::from(sk.rx.rcv_mss))
+    // The urgent octet at the front is not what recv would return.
+    let urgent =
+        sk.rx.features.contains(Features::URGENT) && !sk.cold.opts.oob_inline && urg::at_mark(sk);
+    let target = u64::from(sk.cold.opts.rcvlowat) + u64::from(urgent);
+    waiting > 0 && (waiting >= target || sk.rx.receive_window() <= u32::from(sk.rx.rcv_mss))
 }
 
 /// SO_RCVLOWAT: at most half of the largest buffer, for which the window is opened; a reader that has enough by the
@@ -48,12 +52,15 @@ pub(crate) fn set_rcvlowat(sk: &mut TcpSock, ctx: &Ctx, octets: u32) {
 }
 
 impl Stack {
-    /// Octets that can be read now (SIOCINQ).
+    /// Octets that can be read now (SIOCINQ), up to the urgent mark if there is one.
     ///
     /// # Errors
     /// EINVAL on a listener, EBADF.
     pub fn recv_len(&mut self, s: SockId) -> Result<usize, SockError> {
         let sk = self.connection(s)?;
+        if let Some(octets) = urg::to_mark(sk) {
+            return Ok(octets as usize);
+        }
         Ok(sk.rings.as_mut().map_or(0, |r| r.rcv_out.len() as usize))
     }
 

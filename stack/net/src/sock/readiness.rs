@@ -19,6 +19,8 @@ impl Readiness {
     pub const HUP: Self = Self(8);
     /// The peer sends no more.
     pub const RDHUP: Self = Self(16);
+    /// An urgent octet can be read (MSG_OOB).
+    pub const PRI: Self = Self(32);
 
     /// All bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {

@@ -24,6 +24,8 @@ pub(crate) struct Segment {
     pub flags: TcpFlags,
     /// Window field as on the wire.
     pub window: u16,
+    /// Urgent pointer; meaningful with URG.
+    pub urgent: u16,
     /// Options that are exactly NOP NOP TS, or none (Linux `tcp_parse_aligned_timestamp`).
     pub simple: bool,
     pub ts: Option<Timestamps>,
@@ -75,6 +77,7 @@ impl Segment {
             ack: view.ack(),
             flags: view.flags(),
             window: view.window(),
+            urgent: view.urgent(),
             simple: bytes.is_empty() || ts.is_some(),
             ts,
             options,

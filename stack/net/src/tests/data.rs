@@ -3,9 +3,9 @@
 use super::*;
 use crate::ops::{Op, Recv, RecvMsg, Send, Step};
 
-type Pair = (Net<Nobody, Nobody>, SockId, SockId);
+pub(super) type Pair = (Net<Nobody, Nobody>, SockId, SockId);
 
-fn pair() -> Pair {
+pub(super) fn pair() -> Pair {
     let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
     let l = listener(&mut net.b, false);
     let (c, s) = connected(&mut net, l);
@@ -13,7 +13,7 @@ fn pair() -> Pair {
 }
 
 impl Net<Nobody, Nobody> {
-    fn give(&mut self, c: SockId, data: &[u8]) {
+    pub(super) fn give(&mut self, c: SockId, data: &[u8]) {
         assert_eq!(
             self.a.send(self.now, c, data, MsgFlags::NONE),
             Ok(data.len())
@@ -22,7 +22,12 @@ impl Net<Nobody, Nobody> {
     }
 
     /// recv on b of at most `len` octets.
-    fn get(&mut self, s: SockId, len: usize, flags: MsgFlags) -> Result<Vec<u8>, SockError> {
+    pub(super) fn get(
+        &mut self,
+        s: SockId,
+        len: usize,
+        flags: MsgFlags,
+    ) -> Result<Vec<u8>, SockError> {
         let mut buf = vec![0; len];
         let n = self.b.recv(self.now, s, &mut buf, flags)?;
         buf.truncate(n);

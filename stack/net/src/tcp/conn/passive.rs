@@ -163,6 +163,7 @@ impl Stack {
             ack: req.irs + 1,
             flags: TcpFlags::SYN | TcpFlags::ACK | ecn::syn_ack_flags(req.ecn_ok),
             window: req.rcv_wnd.min(u32::from(u16::MAX)) as u16,
+            urgent: 0,
             options: write_syn(Some(mss), wscale, req.sack_ok, ts),
             dst,
             tos: req.tos,

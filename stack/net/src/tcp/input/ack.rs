@@ -124,6 +124,9 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
     cong::on_ack(sk, facts);
     // MSG_MORE holds back what the call brought, not what an ACK lets through.
     sk.tx.nonagle.remove(Nonagle::MORE | Nonagle::PUSH);
+    if sk.tx.nonagle.contains(Nonagle::URGENT) {
+        output::urg::acked(sk);
+    }
     space::check(sk, ctx);
     if changed {
         timer::set_xmit_timer(sk, ctx);

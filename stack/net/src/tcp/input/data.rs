@@ -48,8 +48,10 @@ pub(crate) fn append(
     skip: u32,
     len: u32,
 ) {
-    let lend =
-        sk.rx.features.contains(Features::ATTACHED) && sk.warm.ofo.is_empty() && ring_is_empty(sk);
+    let lendable = Features::ATTACHED | Features::URGENT;
+    let lend = sk.rx.features.intersection(lendable) == Features::ATTACHED
+        && sk.warm.ofo.is_empty()
+        && ring_is_empty(sk);
     if lend {
         for part in cut(payload, skip, len) {
             ctx.lent.push(Lent {

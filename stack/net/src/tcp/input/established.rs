@@ -3,9 +3,10 @@
 use crate::core::Ctx;
 use crate::drop::DropReason;
 use crate::tcp::input::validate::{self, Validity};
-use crate::tcp::input::{Fate, ack, acking, data};
+use crate::tcp::input::{Fate, ack, acking, data, urg};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Features;
 use millrace_wire::tcp::TcpFlags;
 
 /// One segment on an ESTABLISHED socket.
@@ -28,6 +29,9 @@ pub(crate) fn input(
     match ack::process(sk, ctx, seg, &options) {
         ack::Verdict::Acceptable | ack::Verdict::Old => {}
         ack::Verdict::Invalid(reason) => return Fate::Dropped(reason),
+    }
+    if seg.has(TcpFlags::URG) || sk.rx.features.contains(Features::URGENT) {
+        urg::segment(sk, ctx, seg, payload);
     }
     let fate = data::queue(sk, ctx, seg, payload);
     acking::ack_snd_check(sk, ctx);

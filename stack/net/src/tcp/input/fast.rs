@@ -98,7 +98,10 @@ fn store_timestamp(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment) {
 /// Header prediction works while all is regular (Linux `tcp_fast_path_check`).
 pub(crate) fn check(sk: &mut TcpSock) {
     let wscale = sk.rx.snd_wscale;
-    let on = sk.warm.ofo.is_empty() && sk.rx.rcv_wnd > 0 && sk.rx.state == TcpState::Established;
+    let on = sk.warm.ofo.is_empty()
+        && sk.rx.rcv_wnd > 0
+        && sk.rx.state == TcpState::Established
+        && !sk.rx.features.contains(Features::URGENT);
     sk.rx.predict = on;
     sk.rx.pred_window = (sk.tx.snd_wnd >> wscale).min(u32::from(u16::MAX)) as u16;
 }

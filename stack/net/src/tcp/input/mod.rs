@@ -12,6 +12,7 @@ pub(crate) mod icmp;
 pub(crate) mod ofo;
 pub(crate) mod other_states;
 pub(crate) mod reset;
+pub(crate) mod urg;
 pub(crate) mod validate;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::conn::{active, close};
 use crate::tcp::input::validate::{self, Validity};
-use crate::tcp::input::{Fate, ack, acking, data, reset};
+use crate::tcp::input::{Fate, ack, acking, data, reset, urg};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Want};
@@ -101,6 +101,9 @@ pub(crate) fn input(
     }
     if let Some(fate) = on_acked(sk, ctx, seg) {
         return fate;
+    }
+    if seg.has(TcpFlags::URG) || sk.rx.features.contains(Features::URGENT) {
+        urg::segment(sk, ctx, seg, payload);
     }
     let fate = data::queue(sk, ctx, seg, payload);
     if sk.rx.state != TcpState::Close {

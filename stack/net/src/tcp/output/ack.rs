@@ -5,7 +5,7 @@ use crate::core::Ctx;
 use crate::qdisc::Ctl;
 use crate::tcp::input::{acking, ecn};
 use crate::tcp::output::segment::{self, Job, Path};
-use crate::tcp::output::{Turn, window};
+use crate::tcp::output::{Turn, urg, window};
 use crate::tcp::sock::TcpSock;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::seq::SeqNum;
@@ -46,12 +46,15 @@ pub(crate) fn send_record(sk: &mut TcpSock, ctx: &mut Ctx) {
     let options = segment::established_options(sk, ctx);
     let window = window::select(sk, ctx);
     let ip = segment::ip_fields(sk, ctx);
+    let seq = acceptable_seq(sk);
+    let (urg, urgent) = urg::pointer(sk, seq);
     let ctl = Ctl {
         tuple: sk.rx.tuple,
-        seq: acceptable_seq(sk),
+        seq,
         ack: sk.rx.rcv_nxt,
-        flags: TcpFlags::ACK | ecn::echo(sk),
+        flags: TcpFlags::ACK | ecn::echo(sk) | urg,
         window,
+        urgent,
         options,
         dst: sk.warm.dst,
         tos: ip.tos,

@@ -8,6 +8,7 @@ pub(crate) mod probe;
 pub(crate) mod reset;
 pub(crate) mod rtx;
 pub(crate) mod segment;
+pub(crate) mod urg;
 pub(crate) mod window;
 pub(crate) mod write;
 

@@ -29,7 +29,7 @@ pub(crate) enum Partial {
 /// A segment shorter than the MSS ends the queue.
 pub(crate) fn test(sk: &TcpSock) -> Partial {
     let tx = &sk.tx;
-    if tx.fin_queued || tx.nonagle.contains(Nonagle::PUSH) {
+    if tx.fin_queued || tx.nonagle.intersects(Nonagle::PUSH | Nonagle::URGENT) {
         return Partial::Go;
     }
     if tx.nonagle.contains(Nonagle::CORK) || tx.nonagle.contains(Nonagle::MORE) {

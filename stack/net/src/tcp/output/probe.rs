@@ -4,7 +4,7 @@
 use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::tcp::output::segment::{self, Job, Path};
-use crate::tcp::output::{Turn, rtx};
+use crate::tcp::output::{Turn, rtx, urg};
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Want;
@@ -128,12 +128,16 @@ pub(crate) fn send(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
 ) -> Turn {
-    let job = Job {
-        seq: sk.tx.snd_una - 1,
+    let mut job = Job {
+        seq: sk.tx.snd_una,
         len: 0,
         flags: TcpFlags::ACK,
         last: TcpFlags::NONE,
     };
+    if urg::wants_probe(sk) && segment::transmit(sk, ctx, path, batch, &job).0 == 0 {
+        return Turn::Full;
+    }
+    job.seq = sk.tx.snd_una - 1;
     if segment::transmit(sk, ctx, path, batch, &job).0 == 0 {
         return Turn::Full;
     }

@@ -6,7 +6,7 @@ use crate::gso::{self, IpFields, Super, Template};
 use crate::link::LinkConfig;
 use crate::stats::Counter;
 use crate::tcp::input::{acking, ecn};
-use crate::tcp::output::{Turn, window};
+use crate::tcp::output::{Turn, urg, window};
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{EcnFlags, Features, Want};
@@ -62,14 +62,15 @@ pub(crate) fn transmit(
         ip.tos |= mark;
         first = flags;
     }
+    let (urg, urgent) = urg::pointer(sk, job.seq);
     let header = TcpHeader {
         src_port: sk.rx.tuple.lport,
         dst_port: sk.rx.tuple.rport,
         seq: job.seq,
         ack: sk.rx.rcv_nxt,
-        flags: job.flags | TcpFlags::ACK | ecn::echo(sk),
+        flags: job.flags | TcpFlags::ACK | ecn::echo(sk) | urg,
         window,
-        urgent: 0,
+        urgent,
     };
     let template = Template::new(
         path.link,

@@ -79,6 +79,12 @@ pub(crate) fn xmit(
 
 /// How much may go out as one super-segment of at most `segs` packets.
 fn look(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
+    // Every segment has an urgent pointer of its own.
+    let segs = if sk.tx.nonagle.contains(Nonagle::URGENT) {
+        segs.min(1)
+    } else {
+        segs
+    };
     let mss = u32::from(segment::current_mss(sk));
     let record = if eor::any(sk) {
         eor::end_of_record(sk, sk.tx.snd_nxt)

@@ -7,6 +7,7 @@ use crate::sock::options::KeptValues;
 use crate::tcp::sock::listen::Listen;
 use core::net::Ipv4Addr;
 use core::time::Duration;
+use millrace_wire::seq::SeqNum;
 
 /// Socket options with a connection or without (Linux `struct sock`, `inet_sock`, `inet_connection_sock`).
 #[derive(Clone)]
@@ -54,6 +55,8 @@ pub(crate) struct Options {
     pub kept: KeptValues,
     /// IP_LOCAL_PORT_RANGE: first and last port; 0 leaves that end as the sysctl has it.
     pub local_port_range: (u16, u16),
+    /// SO_OOBINLINE.
+    pub oob_inline: bool,
 }
 
 impl Options {
@@ -91,6 +94,7 @@ impl Options {
             rto_max_ms: None,
             kept: KeptValues::default(),
             local_port_range: (0, 0),
+            oob_inline: false,
         }
     }
 }
@@ -130,6 +134,10 @@ pub(crate) struct Cold {
     pub last_oow_ack: Option<u64>,
     /// Quick ACK mode asked for by TCP_QUICKACK.
     pub quickack: Option<bool>,
+    /// The urgent octet that came, or is to come.
+    pub urgent: Option<crate::tcp::input::urg::Urgent>,
+    /// Sequence number after the urgent data that we sent; meaningful with `Nonagle::URGENT`.
+    pub snd_up: SeqNum,
     /// Ends of records (MSG_EOR) not sent yet.
     pub eor: Option<Box<crate::tcp::output::eor::Marks>>,
 }
@@ -148,6 +156,8 @@ impl Cold {
             soft_err: None,
             last_oow_ack: None,
             quickack: None,
+            urgent: None,
+            snd_up: SeqNum::default(),
             eor: None,
         }
     }

@@ -57,7 +57,7 @@ pub(crate) struct RxHot {
 bitflags! {
     /// Bits that the data path asks for.
     #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-    pub(crate) struct Features: u8 {
+    pub(crate) struct Features: u16 {
         /// Timestamps agreed.
         const TIMESTAMPS = 1;
         /// SACK agreed.
@@ -72,6 +72,8 @@ bitflags! {
         const RCV_SHUTDOWN = 32;
         /// No more sending.
         const SEND_SHUTDOWN = 64;
+        /// There is an urgent mark in front of the reader, or to come: no header prediction, nothing is lent.
+        const URGENT = 256;
     }
 }
 
@@ -234,6 +236,8 @@ bitflags! {
         const PUSH = 16;
         /// Records end in the queue (MSG_EOR).
         const EOR = 32;
+        /// Urgent data is not acknowledged yet.
+        const URGENT = 64;
     }
 }
 
