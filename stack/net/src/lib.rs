@@ -47,4 +47,5 @@ pub use sock::options::{CongestionName, Kept, OptName, SockOpt};
 pub use sock::readiness::Readiness;
 pub use stats::{Counter, Mib};
 pub use sysctl::{Sysctl, SysctlError};
+pub use tcp::info::TcpInfo;
 pub use tcp::state::TcpState;

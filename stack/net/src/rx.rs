@@ -227,6 +227,7 @@ impl Stack {
         let id = sk.id();
         let outcome = fast::try_fast(sk, &mut self.ctx, seg, payload);
         if outcome == fast::Fast::Taken {
+            sk.warm.counts.received(u32::from(seg.segs), seg.len);
             self.settle(id);
         }
         outcome
@@ -287,6 +288,7 @@ impl Stack {
             return Fate::Dropped(DropReason::TcpNoSocket);
         };
         let id = sk.id();
+        sk.warm.counts.received(1, seg.len);
         let fate = input::segment(sk, &mut self.ctx, seg, payload);
         self.settle(id);
         fate

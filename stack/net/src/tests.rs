@@ -1,6 +1,7 @@
 //! Two stacks joined by a link in memory, in virtual time.
 
 mod data;
+mod info;
 mod urgent;
 
 use crate::link::{LinkConfig, LinkKind};

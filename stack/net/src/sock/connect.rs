@@ -123,6 +123,7 @@ impl Stack {
         };
         sk.cold.soft_err = None;
         sk.cold.urgent = None;
+        sk.cold.events = Default::default();
         sk.cold.last_oow_ack = None;
         sk.cold.connecting = false;
         self.renew_claim(s);

@@ -4,6 +4,7 @@
 pub(crate) mod cong;
 pub(crate) mod conn;
 pub(crate) mod demux;
+pub mod info;
 pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod mem;

@@ -118,6 +118,11 @@ impl Rtt {
         Duration::from_micros(u64::from(self.srtt8 >> 3))
     }
 
+    /// Mean deviation; zero before the first sample.
+    pub(crate) fn mdev(&self) -> Duration {
+        Duration::from_micros(u64::from(self.mdev4 >> 2))
+    }
+
     /// Least RTT of the last minutes; zero before the first sample.
     pub(crate) fn min(&self) -> Duration {
         if self.min_us == u32::MAX {

@@ -125,6 +125,7 @@ pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.tx.snd_ssthresh = crate::tcp::sock::hot::INFINITE_SSTHRESH;
     sk.warm.recovery = Default::default();
     sk.tx.lsndtime = ctx.now.as_millis() as u32;
+    sk.rx.lrcvtime = sk.tx.lsndtime;
     sk.warm.drs = mem::Drs {
         copied: 0,
         since: ctx.now,

@@ -9,6 +9,7 @@ use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::input::Fate;
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::counts;
 use crate::tcp::sock::hot::{Features, Want};
 use crate::tcp::sock::timewait::Substate;
 use crate::tcp::state::{SYNCHRONIZED, StateSet, TcpState, set_state};
@@ -30,6 +31,7 @@ pub(crate) fn done(sk: &mut TcpSock, ctx: &mut Ctx) {
 
 /// Forgets what was queued for sending and what waits out of order.
 fn purge(sk: &mut TcpSock, ctx: &mut Ctx) {
+    sk.cold.events.acked_at_end = Some(counts::bytes_acked(sk));
     sk.records.clear();
     sk.warm.timers.ack = None;
     sk.warm.timers.rtx = None;

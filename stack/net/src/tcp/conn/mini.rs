@@ -136,6 +136,7 @@ impl Stack {
                 sk.warm.dst = dst;
                 output::sync_mss(sk, &mut self.ctx);
                 active::init_rcv_mss(sk);
+                sk.warm.counts.received(1, seg.len);
                 crate::tcp::input::segment(sk, &mut self.ctx, seg, payload)
             }
             None => Fate::Dropped(DropReason::TcpNoSocket),
@@ -215,6 +216,9 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
     sk.tx.snd_nxt = req.iss + 1;
     sk.tx.snd_sml = sk.tx.snd_nxt;
     sk.warm.irs = req.irs;
+    // The SYN; what the mini-socket sent is nobody's.
+    sk.warm.counts.segs_in = 1;
+    sk.cold.events.total_retrans = u32::from(req.retransmits);
     sk.rx.rcv_nxt = req.irs + 1;
     sk.rx.rcv_wup = sk.rx.rcv_nxt;
     sk.rx.rcv_wnd = req.rcv_wnd;

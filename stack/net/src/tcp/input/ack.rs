@@ -122,6 +122,10 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
         machine::fast_retransmit_alert(sk, ctx, facts);
     }
     cong::on_ack(sk, facts);
+    sk.warm.counts.delivered = sk.warm.counts.delivered.wrapping_add(facts.delivered);
+    if facts.ece {
+        sk.cold.events.delivered_ce += facts.delivered;
+    }
     // MSG_MORE holds back what the call brought, not what an ACK lets through.
     sk.tx.nonagle.remove(Nonagle::MORE | Nonagle::PUSH);
     if sk.tx.nonagle.contains(Nonagle::URGENT) {
@@ -211,7 +215,10 @@ fn advance_una(
     let cleaned = sk.records.acknowledge(ack);
     facts.delivered += cleaned.newly_delivered;
     sk.warm.recovery.rtx_hint = sk.warm.recovery.rtx_hint.saturating_sub(cleaned.segments);
-    sk.warm.recovery.retransmits = 0;
+    if sk.warm.recovery.retransmits > 0 {
+        sk.warm.recovery.retransmits = 0;
+        sk.cold.events.recovered(ctx.now);
+    }
     if sk.warm.recovery.state != CaState::Loss {
         sk.warm.recovery.retrans_stamp = None;
     }

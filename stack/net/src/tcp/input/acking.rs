@@ -14,7 +14,7 @@ use millrace_wire::tcp::TcpFlags;
 /// Shortest delayed-ACK interval, ms (Linux `TCP_ATO_MIN`, `TCP_DELACK_MIN`).
 pub(crate) const ATO_MIN: u16 = 40;
 /// Longest, ms (`TCP_DELACK_MAX`).
-const DELACK_MAX: u32 = 200;
+pub(crate) const DELACK_MAX: u32 = 200;
 /// Most quick ACKs in a row (`TCP_MAX_QUICKACKS`).
 const MAX_QUICKACKS: u8 = 16;
 /// Data of at least this length lets the window grow (Linux).

@@ -279,6 +279,7 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
     let room = (rcv_nxt + sk.rx.receive_window()).bytes_since(seg.seq);
     let take = seg.len.min(room);
     let (start, end) = (seg.seq, seg.seq + take);
+    sk.cold.events.rcv_ooopack = sk.cold.events.rcv_ooopack.wrapping_add(1);
     let mut outcome = Fate::Taken;
     flush_lent(sk, ctx, payload);
     if take > 0 {

@@ -65,6 +65,7 @@ fn established_by_syn_ack(
         return Fate::Dropped(reason);
     }
     active::finish(sk, ctx);
+    sk.cold.events.syn_acked = true;
     acking::enter_quickack(sk);
     sk.tx.want.insert(Want::ACK);
     if seg.len > 0 {
@@ -121,6 +122,7 @@ fn syn_again(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
         let options = TcpOptions::default();
         if let ack::Verdict::Acceptable = ack::process(sk, ctx, seg, &options) {
             active::finish(sk, ctx);
+            sk.cold.events.syn_acked = true;
         }
         sk.tx.want.insert(Want::ACK);
         return Fate::Taken;
@@ -138,6 +140,12 @@ fn on_acked(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
                 return Some(Fate::Reset(DropReason::TcpInvalidAck));
             }
             active::finish(sk, ctx);
+            if sk.cold.parent.is_some() {
+                // The SYN-ACK was a mini-socket's.
+                sk.warm.counts.delivered += 1;
+            } else {
+                sk.cold.events.syn_acked = true;
+            }
             None
         }
         TcpState::FinWait1 if all => fin_wait2(sk, ctx, seg),

@@ -61,5 +61,6 @@ pub(crate) fn send_record(sk: &mut TcpSock, ctx: &mut Ctx) {
         ttl: ip.ttl,
     };
     ctx.push_ctl(ctl);
+    sk.warm.counts.sent(1, 0);
     acking::event_ack_sent(sk);
 }

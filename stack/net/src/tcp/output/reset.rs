@@ -35,6 +35,7 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
         ttl: ip.ttl,
     };
     ctx.push_ctl(ctl);
+    sk.warm.counts.sent(1, 0);
 }
 
 /// The RST for a segment: with its ACK as our number if it has one, else acknowledging all of it.

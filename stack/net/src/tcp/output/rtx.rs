@@ -81,7 +81,7 @@ pub(crate) fn one(
             return Sent::DeviceFull;
         }
         ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
-        account(sk, ctx, index);
+        account(sk, ctx, index, 0);
         return Sent::Yes;
     }
     let mss = u32::from(segment::current_mss(sk));
@@ -111,7 +111,7 @@ pub(crate) fn one(
     if packets == 0 {
         return Sent::DeviceFull;
     }
-    account(sk, ctx, index);
+    account(sk, ctx, index, len);
     Sent::Yes
 }
 
@@ -120,7 +120,9 @@ fn payload(record: &TxRecord) -> u32 {
     record.end.bytes_since(record.seq) - u32::from(record.marks.contains(Marks::FIN))
 }
 
-fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize) {
+fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32) {
+    sk.cold.events.total_retrans += 1;
+    sk.cold.events.bytes_retrans += u64::from(len);
     sk.records.mark_retransmitted(index, ctx.now);
     ctx.mib.inc(Counter::TcpRetransSegs);
     match sk.warm.recovery.state {

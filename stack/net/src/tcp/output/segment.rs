@@ -96,6 +96,7 @@ pub(crate) fn transmit(
         }
         ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
         ctx.mib.add(Counter::IpOutRequests, u64::from(packets));
+        sk.warm.counts.sent(packets, octets);
         acking::event_ack_sent(sk);
     }
     (packets, octets)
@@ -215,6 +216,7 @@ pub(crate) fn emit_syn(
     if answering {
         sk.rx.rcv_wup = sk.rx.rcv_nxt;
     }
+    sk.warm.counts.sent(1, 0);
     ctx.mib.inc(Counter::TcpOutSegs);
     ctx.mib.inc(Counter::IpOutRequests);
     Turn::Done

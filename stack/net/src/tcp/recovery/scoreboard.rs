@@ -30,6 +30,7 @@ pub(crate) fn tag(sk: &mut TcpSock, ctx: &mut Ctx, blocks: &[SackBlock], ack: Se
     out.dsack = is_dsack(first, rest.first(), ack);
     if out.dsack {
         ctx.mib.inc(Counter::TcpExtTCPDSACKRecv);
+        sk.cold.events.dsack_dups += duplicates(sk, first);
     }
     if sk.records.sacked() == 0 {
         sk.warm.recovery.highest_sacked = sk.tx.snd_una;
@@ -62,6 +63,17 @@ pub(crate) fn tag(sk: &mut TcpSock, ctx: &mut Ctx, blocks: &[SackBlock], ack: Se
 fn is_dsack(first: &SackBlock, second: Option<&SackBlock>, ack: SeqNum) -> bool {
     first.start.before(ack)
         || second.is_some_and(|s| first.start.at_or_after(s.start) && first.end.at_or_before(s.end))
+}
+
+/// Segments that a duplicate SACK reports (Linux `tcp_dsack_seen`).
+fn duplicates(sk: &TcpSock, block: &SackBlock) -> u32 {
+    if !block.start.before(block.end) {
+        return 0;
+    }
+    match block.end.bytes_since(block.start) {
+        len if len > sk.tx.max_window => 0,
+        len => len.div_ceil(u32::from(sk.tx.mss_cache).max(1)),
+    }
 }
 
 /// Only what is in the network can be acknowledged (Linux `tcp_is_sackblock_valid`).
@@ -105,6 +117,7 @@ fn note_reordering(sk: &mut TcpSock, marks: &Marks, seq: SeqNum) {
         && seq.before(sk.warm.recovery.highest_sacked)
     {
         sk.warm.recovery.rack.reordering_seen = true;
+        sk.cold.events.reord_seen += 1;
     }
 }
 

@@ -4,6 +4,7 @@ use crate::ids::SockId;
 use crate::sock::bhash::Claim;
 use crate::sock::error::SockError;
 use crate::sock::options::KeptValues;
+use crate::tcp::sock::counts::Events;
 use crate::tcp::sock::listen::Listen;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -134,6 +135,8 @@ pub(crate) struct Cold {
     pub last_oow_ack: Option<u64>,
     /// Quick ACK mode asked for by TCP_QUICKACK.
     pub quickack: Option<bool>,
+    /// Counters of rare events.
+    pub events: Events,
     /// The urgent octet that came, or is to come.
     pub urgent: Option<crate::tcp::input::urg::Urgent>,
     /// Sequence number after the urgent data that we sent; meaningful with `Nonagle::URGENT`.
@@ -156,6 +159,7 @@ impl Cold {
             soft_err: None,
             last_oow_ack: None,
             quickack: None,
+            events: Events::default(),
             urgent: None,
             snd_up: SeqNum::default(),
             eor: None,

@@ -2,6 +2,7 @@
 //! then what is touched now and then, then what is touched seldom.
 
 pub(crate) mod cold;
+pub(crate) mod counts;
 pub(crate) mod hot;
 pub(crate) mod listen;
 pub(crate) mod request;

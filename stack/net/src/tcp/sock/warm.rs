@@ -7,6 +7,7 @@ use crate::sock::readiness::Readiness;
 use crate::tcp::input::ofo::Ofo;
 use crate::tcp::recovery::machine::Recovery;
 use crate::tcp::rtt::Rtt;
+use crate::tcp::sock::counts::Counts;
 use crate::tcp::sock::timewait::Substate;
 use crate::tcp::timer::Timers;
 use crate::wheel::TimerEntry;
@@ -60,6 +61,7 @@ pub(crate) struct Warm {
     pub advmss: u16,
     /// Value that the owner attached.
     pub user: u64,
+    pub counts: Counts,
     /// Receive-buffer autotuning: position, octets and time of the last measure.
     pub drs: crate::tcp::mem::Drs,
 }
@@ -93,6 +95,7 @@ impl Warm {
             mss_clamp: 536,
             advmss: 536,
             user: 0,
+            counts: Counts::default(),
             drs: crate::tcp::mem::Drs::default(),
         }
     }

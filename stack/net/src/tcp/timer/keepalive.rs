@@ -61,11 +61,8 @@ fn probe(sk: &mut TcpSock, ctx: &mut Ctx) {
         sk.warm.timers.keep = Some(ctx.now + idle_limit);
         return;
     }
-    let idle = Duration::from_millis(
-        ctx.now
-            .as_millis()
-            .saturating_sub(sk.warm.timers.rcv_tstamp),
-    );
+    let idle = (ctx.now.as_millis() as u32).wrapping_sub(sk.warm.counts.rcv_tstamp);
+    let idle = Duration::from_millis(u64::from(idle));
     if idle < idle_limit {
         sk.warm.timers.keep = Some(ctx.now + (idle_limit - idle));
         return;

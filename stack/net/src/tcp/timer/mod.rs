@@ -49,8 +49,6 @@ pub(crate) struct Timers {
     pub probes_since: Option<Instant>,
     /// The RTT round ends when this is acknowledged.
     pub rtt_seq: SeqNum,
-    /// When anything acceptable last came, ms.
-    pub rcv_tstamp: u64,
 }
 
 impl Timers {
@@ -200,7 +198,7 @@ pub(crate) fn ack_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
 #[inline]
 pub(crate) fn heard(sk: &mut TcpSock, ctx: &Ctx) {
     sk.warm.timers.probes_out = 0;
-    sk.warm.timers.rcv_tstamp = ctx.now.as_millis();
+    sk.warm.counts.rcv_tstamp = ctx.now.as_millis() as u32;
 }
 
 /// The wheel says that something may be due.

@@ -57,6 +57,7 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.mib.inc(Counter::TcpExtTCPTimeouts);
     machine::enter_loss(sk, ctx);
     let recovery = &mut sk.warm.recovery;
+    sk.cold.events.timed_out(ctx.now, recovery.retransmits == 0);
     recovery.retransmits = recovery.retransmits.saturating_add(1);
     recovery.retrans_stamp.get_or_insert(ctx.now);
     if is_opening(sk) {
@@ -88,11 +89,9 @@ fn is_window_closed(sk: &TcpSock) -> bool {
 
 /// As long as such a peer answers it is alive (RFC 9293 MUST-37); a silent one is given up.
 fn closed_window(sk: &mut TcpSock, ctx: &mut Ctx) {
-    let silent = ctx
-        .now
-        .as_millis()
-        .saturating_sub(sk.warm.timers.rcv_tstamp);
-    if Duration::from_millis(silent) > rto_max(sk, ctx) || user_timeout_passed(sk, ctx) {
+    let silent = (ctx.now.as_millis() as u32).wrapping_sub(sk.warm.counts.rcv_tstamp);
+    let silent = Duration::from_millis(u64::from(silent));
+    if silent > rto_max(sk, ctx) || user_timeout_passed(sk, ctx) {
         give_up(sk, ctx);
         return;
     }
