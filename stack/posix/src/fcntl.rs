@@ -12,6 +12,8 @@ const SETFL: i32 = libc::O_APPEND | libc::O_NONBLOCK | libc::O_DIRECT | libc::O_
 const SIOCINQ: u64 = 0x541b;
 /// `SIOCOUTQ`, `TIOCOUTQ`.
 const SIOCOUTQ: u64 = 0x5411;
+/// `SIOCATMARK`.
+const SIOCATMARK: u64 = 0x8905;
 /// `SIOCOUTQNSD`.
 const SIOCOUTQNSD: u64 = 0x894b;
 /// `FIONBIO`.
@@ -72,6 +74,7 @@ fn try_ioctl(
         SIOCINQ => stack.recv_len(sock),
         SIOCOUTQ => stack.send_queued(sock),
         SIOCOUTQNSD => stack.send_unsent(sock),
+        SIOCATMARK => stack.at_mark(sock).map(usize::from),
         _ => return Err(libc::ENOTTY),
     };
     let octets = octets.map_err(SockError::errno)?;

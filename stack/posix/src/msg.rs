@@ -38,10 +38,7 @@ pub(crate) fn recv(
         Ok(found) => found,
         Err(errno) => return Return::fail(errno).into(),
     };
-    // No urgent data is kept apart, and no option fills the error queue.
-    if flags & libc::MSG_OOB != 0 {
-        return Return::fail(libc::EINVAL).into();
-    }
+    // No option fills the error queue.
     if flags & libc::MSG_ERRQUEUE != 0 {
         return Return::fail(libc::EAGAIN).into();
     }
@@ -131,8 +128,8 @@ pub(crate) fn send(
         Ok(found) => found,
         Err(errno) => return Return::fail(errno).into(),
     };
-    // Fast Open is off and there is no urgent data to send.
-    if flags & (libc::MSG_FASTOPEN | libc::MSG_OOB) != 0 {
+    // Fast Open is off.
+    if flags & libc::MSG_FASTOPEN != 0 {
         return Return::fail(libc::EOPNOTSUPP).into();
     }
     // Linux `sock_cmsg_send`: nothing of SOL_SOCKET is known here, other levels are not TCP's.

@@ -97,7 +97,7 @@ impl Process {
                 level,
                 name,
                 room,
-            } => sockopt::get(self, stack, (fd, level, name, room)).into(),
+            } => sockopt::get(self, stack, now, (fd, level, name, room)).into(),
             Call::SetSockOpt {
                 fd,
                 level,

@@ -75,6 +75,7 @@ fn socket_level(name: i32) -> Option<(OptName, Form)> {
     Some(match name {
         libc::SO_REUSEADDR => (OptName::ReuseAddr, Flag(SockOpt::ReuseAddr)),
         libc::SO_REUSEPORT => (OptName::ReusePort, Flag(SockOpt::ReusePort)),
+        libc::SO_OOBINLINE => (OptName::OobInline, Flag(SockOpt::OobInline)),
         libc::SO_KEEPALIVE => (OptName::KeepAlive, Flag(SockOpt::KeepAlive)),
         libc::SO_LINGER => (OptName::Linger, Linger),
         libc::SO_SNDBUF => (OptName::SndBuf, Unsigned(SockOpt::SndBuf)),
@@ -206,9 +207,10 @@ fn timeval(value: &[u8]) -> Result<Option<Duration>, i32> {
 pub(crate) fn get(
     process: &Process,
     stack: &mut Stack,
+    now: Instant,
     (fd, level, name, room): (Fd, i32, i32, u32),
 ) -> Return {
-    match try_get(process, stack, (fd, level, name, room)) {
+    match try_get(process, stack, now, (fd, level, name, room)) {
         Ok(value) => Return::with(0, Out::Value(value)),
         Err(errno) => Return::fail(errno),
     }
@@ -217,6 +219,7 @@ pub(crate) fn get(
 fn try_get(
     process: &Process,
     stack: &mut Stack,
+    now: Instant,
     (fd, level, name, room): (Fd, i32, i32, u32),
 ) -> Result<Vec<u8>, i32> {
     let (_, sock) = process.socket(fd)?;
@@ -234,6 +237,10 @@ fn try_get(
         let mut padded = CONGESTION.to_vec();
         padded.resize(CONGESTION_NAME, 0);
         return Ok(cut(&padded, room));
+    }
+    if (level, name) == (TCP, libc::TCP_INFO) {
+        let info = stack.tcp_info(now, sock).map_err(SockError::errno)?;
+        return Ok(cut(&info.to_bytes(), room));
     }
     let row = find(level, name)?;
     let option = stack.option(sock, row.opt).map_err(SockError::errno)?;
@@ -280,7 +287,8 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::NoDelay(on)
         | SockOpt::Cork(on)
         | SockOpt::QuickAck(on)
-        | SockOpt::Inq(on) => int(i32::from(on)),
+        | SockOpt::Inq(on)
+        | SockOpt::OobInline(on) => int(i32::from(on)),
         SockOpt::SndBuf(n)
         | SockOpt::RcvBuf(n)
         | SockOpt::RcvLowat(n)

@@ -331,3 +331,53 @@ fn the_rest_is_told_as_far_as_there_is_room() {
     );
     assert_eq!(receive(8), (Vec::new(), libc::MSG_CTRUNC));
 }
+
+#[test]
+fn urgent_data_has_its_calls() {
+    let mut lab = Lab::new();
+    let listener = lab.listener();
+    let fd = lab.child(listener);
+    let at_mark = Call::Ioctl {
+        fd,
+        request: 0x8905,
+        arg: -1,
+    };
+    let oob = |flags| Call::Recv {
+        fd,
+        room: Buffer::Given(4),
+        control_room: 0,
+        flags: libc::MSG_OOB | flags,
+    };
+    assert_eq!(lab.value(oob(0)), errno(libc::EINVAL));
+    assert_eq!(lab.call(at_mark.clone()).out, Out::Int(0));
+    let send = Call::Send {
+        fd,
+        data: Buffer::Given(vec![0; 3]),
+        to: None,
+        control: Vec::new(),
+        flags: libc::MSG_OOB,
+    };
+    assert_eq!(lab.value(send), 3);
+    let inline = set_int(fd, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1);
+    assert_eq!(lab.value(inline), 0);
+}
+
+#[test]
+fn tcp_info_is_as_long_as_there_is_room() {
+    let mut lab = Lab::new();
+    let listener = lab.listener();
+    let fd = lab.child(listener);
+    for (room, len) in [(512, 280), (280, 280), (104, 104), (1, 1), (0, 0)] {
+        let get = Call::GetSockOpt {
+            fd,
+            level: libc::IPPROTO_TCP,
+            name: libc::TCP_INFO,
+            room,
+        };
+        let Out::Value(bytes) = lab.call(get).out else {
+            panic!("no value");
+        };
+        assert_eq!(bytes.len(), len);
+        assert!(bytes.first().is_none_or(|state| *state == 1));
+    }
+}
