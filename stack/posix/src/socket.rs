@@ -11,14 +11,6 @@ use crate::file::Kind;
 use crate::pending::{AcceptWait, Wait};
 use crate::process::{Process, Started};
 
-/// Families that the kernel knows (`AF_MAX`).
-const AF_MAX: i32 = 46;
-/// One more than the largest socket type.
-const SOCK_MAX: i32 = 11;
-/// One more than the largest protocol.
-const IPPROTO_MAX: i32 = 263;
-/// Where flags begin in a socket's type.
-const SOCK_TYPE_MASK: i32 = 0xf;
 const SOCK_FLAGS: i32 = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
 
 /// The file of a socket with the flags of `socket` and `accept4`.
@@ -30,39 +22,19 @@ fn install(process: &mut Process, fd: Fd, sock: SockId, flags: i32) {
         .install(fd, Kind::Socket(sock), status, cloexec);
 }
 
-/// socket(2): a kernel that has TCP over IPv4 only.
+/// socket(2).
 pub(crate) fn open(
     process: &mut Process,
     stack: &mut Stack,
     now: Instant,
     (domain, ty, protocol): (i32, i32, i32),
 ) -> Result<i64, i32> {
-    let flags = ty & !SOCK_TYPE_MASK;
-    if flags & !SOCK_FLAGS != 0 {
-        return Err(libc::EINVAL);
-    }
-    let ty = ty & SOCK_TYPE_MASK;
-    if !(0..AF_MAX).contains(&domain) {
-        return Err(libc::EAFNOSUPPORT);
-    }
-    if ty >= SOCK_MAX {
-        return Err(libc::EINVAL);
-    }
-    if domain != libc::AF_INET {
-        return Err(libc::EAFNOSUPPORT);
-    }
-    if !(0..IPPROTO_MAX).contains(&protocol) {
-        return Err(libc::EINVAL);
-    }
-    match (ty, protocol) {
-        (libc::SOCK_STREAM, libc::IPPROTO_IP | libc::IPPROTO_TCP) => {}
-        (libc::SOCK_STREAM, _) => return Err(libc::EPROTONOSUPPORT),
-        _ => return Err(libc::ESOCKTNOSUPPORT),
-    }
-    let sock = stack.tcp_socket().map_err(SockError::errno)?;
+    let sock = stack
+        .socket(domain, ty, protocol)
+        .map_err(SockError::errno)?;
     match process.files.reserve() {
         Some(fd) => {
-            install(process, fd, sock, flags);
+            install(process, fd, sock, ty & SOCK_FLAGS);
             Ok(i64::from(fd))
         }
         None => {
@@ -170,8 +142,10 @@ pub(crate) fn connect(
     };
     let to = match addr::for_connect(addr) {
         Ok(Peer::To(to)) => to,
-        // The stack has no call for it yet.
-        Ok(Peer::Dissolve) => return Return::fail(libc::EOPNOTSUPP).into(),
+        Ok(Peer::Dissolve) => {
+            let dissolved = stack.disconnect(now, sock);
+            return dissolved.map(|()| 0).map_err(SockError::errno).into();
+        }
         Err(errno) => return Return::fail(errno).into(),
     };
     if nonblocking {

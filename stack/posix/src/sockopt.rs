@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use millrace_net::{OptName, SockError, SockId, SockOpt, Stack, TcpState};
+use millrace_net::{CongestionName, Kept, OptName, SockError, SockOpt, Stack};
 use millrace_wire::time::Instant;
 
 use crate::call::{Fd, Out, Return};
@@ -19,9 +19,15 @@ const TIMEVAL: usize = 16;
 /// The same as their older namesakes, where `long` has 64 bits.
 const SO_RCVTIMEO_NEW: i32 = 66;
 const SO_SNDTIMEO_NEW: i32 = 67;
-/// The one congestion control there is, and most octets of a name (`TCP_CA_NAME_MAX`).
-const CONGESTION: &[u8] = b"reno";
-const CONGESTION_NAME: usize = 16;
+/// Linux's numbers that the libc crate does not have.
+const SO_BUF_LOCK: i32 = 72;
+const SO_TXREHASH: i32 = 74;
+const SO_RCVMARK: i32 = 75;
+const SO_RCVPRIORITY: i32 = 82;
+const TCP_IS_MPTCP: i32 = 43;
+const TCP_RTO_MAX_MS: i32 = 44;
+const IP_CHECKSUM: i32 = 23;
+const IP_LOCAL_PORT_RANGE: i32 = 51;
 const MICROS_PER_SEC: i64 = 1_000_000;
 
 /// How a value is laid out, and the stack's option that it stands for.
@@ -39,6 +45,16 @@ enum Form {
     Byte(fn(u8) -> SockOpt),
     /// `int` of which the low 8 bits count.
     LowByte(fn(u8) -> SockOpt),
+    /// `int` of IP_TTL: -1 is the default.
+    Ttl,
+    /// `u32` of IP_LOCAL_PORT_RANGE: the first port, and the last one in the upper half.
+    Ports,
+    /// No octets at all.
+    Empty(SockOpt),
+    /// `char[]` of TCP_CONGESTION.
+    Name,
+    /// It can only be read.
+    ReadOnly,
     /// `int`, 0 or 1.
     Bit(fn(bool) -> SockOpt),
     /// `struct linger`.
@@ -51,7 +67,9 @@ const SOCKET: i32 = libc::SOL_SOCKET;
 const IP: i32 = libc::IPPROTO_IP;
 const TCP: i32 = libc::IPPROTO_TCP;
 
-use Form::{Bit, Byte, Flag, Int, Linger, LowByte, Short, Time, Unsigned};
+use Form::{
+    Bit, Byte, Empty, Flag, Int, Linger, LowByte, Name, Ports, ReadOnly, Short, Time, Ttl, Unsigned,
+};
 
 /// An option that the stack has.
 struct Row {
@@ -83,8 +101,53 @@ fn socket_level(name: i32) -> Option<(OptName, Form)> {
         libc::SO_RCVLOWAT => (OptName::RcvLowat, Unsigned(SockOpt::RcvLowat)),
         libc::SO_RCVTIMEO | SO_RCVTIMEO_NEW => (OptName::RcvTimeo, Time(SockOpt::RcvTimeo)),
         libc::SO_SNDTIMEO | SO_SNDTIMEO_NEW => (OptName::SndTimeo, Time(SockOpt::SndTimeo)),
-        _ => return None,
+        libc::SO_SNDBUFFORCE => (OptName::SndBuf, Int(|v| SockOpt::SndBufForce(natural(v)))),
+        libc::SO_RCVBUFFORCE => (OptName::RcvBuf, Int(|v| SockOpt::RcvBufForce(natural(v)))),
+        libc::SO_OOBINLINE => (OptName::OobInline, Flag(SockOpt::OobInline)),
+        SO_BUF_LOCK => (OptName::BufLock, Byte(SockOpt::BufLock)),
+        libc::SO_TYPE => (OptName::Type, ReadOnly),
+        libc::SO_DOMAIN => (OptName::Domain, ReadOnly),
+        libc::SO_PROTOCOL => (OptName::Protocol, ReadOnly),
+        libc::SO_ACCEPTCONN => (OptName::AcceptConn, ReadOnly),
+        libc::SO_SNDLOWAT => (OptName::SndLowat, ReadOnly),
+        libc::SO_COOKIE => (OptName::Cookie, ReadOnly),
+        libc::SO_MEMINFO => (OptName::MemInfo, ReadOnly),
+        libc::SO_ERROR => (OptName::Error, ReadOnly),
+        _ => return kept_at_socket_level(name),
     })
+}
+
+fn natural(value: i32) -> u32 {
+    value.max(0).cast_unsigned()
+}
+
+/// A negative clamp is a very small one, not none.
+fn clamp(value: i32) -> u32 {
+    if value < 0 { 1 } else { value.cast_unsigned() }
+}
+
+/// Options that are only kept.
+fn kept_at_socket_level(name: i32) -> Option<(OptName, Form)> {
+    let (kept, make): (Kept, fn(i32) -> SockOpt) = match name {
+        libc::SO_DEBUG => (Kept::Debug, |v| SockOpt::Kept(Kept::Debug, v)),
+        libc::SO_BROADCAST => (Kept::Broadcast, |v| SockOpt::Kept(Kept::Broadcast, v)),
+        libc::SO_NO_CHECK => (Kept::NoCheck, |v| SockOpt::Kept(Kept::NoCheck, v)),
+        libc::SO_PRIORITY => (Kept::Priority, |v| SockOpt::Kept(Kept::Priority, v)),
+        libc::SO_MARK => (Kept::Mark, |v| SockOpt::Kept(Kept::Mark, v)),
+        libc::SO_BUSY_POLL => (Kept::BusyPoll, |v| SockOpt::Kept(Kept::BusyPoll, v)),
+        libc::SO_PREFER_BUSY_POLL => (Kept::PreferBusyPoll, |v| {
+            SockOpt::Kept(Kept::PreferBusyPoll, v)
+        }),
+        libc::SO_RXQ_OVFL => (Kept::RxqOvfl, |v| SockOpt::Kept(Kept::RxqOvfl, v)),
+        libc::SO_WIFI_STATUS => (Kept::WifiStatus, |v| SockOpt::Kept(Kept::WifiStatus, v)),
+        libc::SO_NOFCS => (Kept::NoFcs, |v| SockOpt::Kept(Kept::NoFcs, v)),
+        libc::SO_BSDCOMPAT => (Kept::BsdCompat, |v| SockOpt::Kept(Kept::BsdCompat, v)),
+        SO_TXREHASH => (Kept::TxRehash, |v| SockOpt::Kept(Kept::TxRehash, v)),
+        SO_RCVMARK => (Kept::RcvMark, |v| SockOpt::Kept(Kept::RcvMark, v)),
+        SO_RCVPRIORITY => (Kept::RcvPriority, |v| SockOpt::Kept(Kept::RcvPriority, v)),
+        _ => return None,
+    };
+    Some((OptName::Kept(kept), Int(make)))
 }
 
 fn tcp_level(name: i32) -> Option<(OptName, Form)> {
@@ -101,6 +164,22 @@ fn tcp_level(name: i32) -> Option<(OptName, Form)> {
         libc::TCP_NOTSENT_LOWAT => (OptName::NotSentLowat, Unsigned(SockOpt::NotSentLowat)),
         libc::TCP_INQ => (OptName::Inq, Bit(SockOpt::Inq)),
         libc::TCP_LINGER2 => (OptName::Linger2, Int(SockOpt::Linger2)),
+        libc::TCP_CONGESTION => (OptName::Congestion, Name),
+        libc::TCP_WINDOW_CLAMP => (
+            OptName::WindowClamp,
+            Int(|v| SockOpt::WindowClamp(clamp(v))),
+        ),
+        libc::TCP_THIN_LINEAR_TIMEOUTS => (
+            OptName::ThinLinearTimeouts,
+            Bit(SockOpt::ThinLinearTimeouts),
+        ),
+        libc::TCP_THIN_DUPACK => (
+            OptName::Kept(Kept::ThinDupack),
+            Int(|v| SockOpt::Kept(Kept::ThinDupack, v)),
+        ),
+        libc::TCP_TIMESTAMP => (OptName::Timestamp, Unsigned(SockOpt::Timestamp)),
+        TCP_IS_MPTCP => (OptName::IsMptcp, ReadOnly),
+        TCP_RTO_MAX_MS => (OptName::RtoMaxMs, Unsigned(SockOpt::RtoMaxMs)),
         _ => return None,
     })
 }
@@ -108,9 +187,35 @@ fn tcp_level(name: i32) -> Option<(OptName, Form)> {
 fn ip_level(name: i32) -> Option<(OptName, Form)> {
     Some(match name {
         libc::IP_TOS => (OptName::Tos, LowByte(SockOpt::Tos)),
-        libc::IP_TTL => (OptName::Ttl, Byte(SockOpt::Ttl)),
-        _ => return None,
+        libc::IP_TTL => (OptName::Ttl, Ttl),
+        libc::IP_OPTIONS => (OptName::IpOptions, Empty(SockOpt::IpOptions)),
+        libc::IP_MTU_DISCOVER => (OptName::MtuDiscover, Byte(SockOpt::MtuDiscover)),
+        libc::IP_MTU => (OptName::Mtu, ReadOnly),
+        libc::IP_FREEBIND => (OptName::FreeBind, Flag(SockOpt::FreeBind)),
+        libc::IP_BIND_ADDRESS_NO_PORT => {
+            (OptName::BindAddressNoPort, Flag(SockOpt::BindAddressNoPort))
+        }
+        IP_LOCAL_PORT_RANGE => (OptName::LocalPortRange, Ports),
+        _ => return kept_at_ip_level(name),
     })
+}
+
+/// Options that are only kept.
+fn kept_at_ip_level(name: i32) -> Option<(OptName, Form)> {
+    let (kept, make): (Kept, fn(i32) -> SockOpt) = match name {
+        libc::IP_RECVOPTS => (Kept::RecvOpts, |v| SockOpt::Kept(Kept::RecvOpts, v)),
+        libc::IP_RETOPTS => (Kept::RetOpts, |v| SockOpt::Kept(Kept::RetOpts, v)),
+        libc::IP_PKTINFO => (Kept::PktInfo, |v| SockOpt::Kept(Kept::PktInfo, v)),
+        libc::IP_RECVTTL => (Kept::RecvTtl, |v| SockOpt::Kept(Kept::RecvTtl, v)),
+        libc::IP_RECVTOS => (Kept::RecvTos, |v| SockOpt::Kept(Kept::RecvTos, v)),
+        libc::IP_PASSSEC => (Kept::PassSec, |v| SockOpt::Kept(Kept::PassSec, v)),
+        libc::IP_RECVORIGDSTADDR => (Kept::RecvOrigDstAddr, |v| {
+            SockOpt::Kept(Kept::RecvOrigDstAddr, v)
+        }),
+        IP_CHECKSUM => (Kept::Checksum, |v| SockOpt::Kept(Kept::Checksum, v)),
+        _ => return None,
+    };
+    Some((OptName::Kept(kept), Int(make)))
 }
 
 /// setsockopt(2).
@@ -121,10 +226,11 @@ pub(crate) fn set(
     (fd, level, name, value): (Fd, i32, i32, &[u8]),
 ) -> Result<i64, i32> {
     let (_, sock) = process.socket(fd)?;
-    if (level, name) == (TCP, libc::TCP_CONGESTION) {
-        return set_congestion(value);
+    let text = (level, name) == (TCP, libc::TCP_CONGESTION);
+    if matches!(level, SOCKET | TCP) && value.len() < INT && !text {
+        return Err(libc::EINVAL);
     }
-    if matches!(level, SOCKET | TCP) && value.len() < INT {
+    if (level, name) == (IP, libc::IP_FREEBIND) && value.is_empty() {
         return Err(libc::EINVAL);
     }
     let row = find(level, name)?;
@@ -136,17 +242,32 @@ pub(crate) fn set(
 }
 
 /// The name ends with the value, with its 15th octet or with a NUL.
-fn set_congestion(value: &[u8]) -> Result<i64, i32> {
+fn congestion(value: &[u8]) -> Result<SockOpt, i32> {
     if value.is_empty() {
         return Err(libc::EINVAL);
     }
-    let most = &value[..value.len().min(CONGESTION_NAME - 1)];
-    let name = most.split(|octet| *octet == 0).next().unwrap_or_default();
-    if name == CONGESTION {
-        Ok(0)
-    } else {
-        Err(libc::ENOENT)
+    let mut name = CongestionName::default();
+    let most = name.len() - 1;
+    for (octet, given) in name[..most].iter_mut().zip(value) {
+        *octet = *given;
     }
+    Ok(SockOpt::Congestion(name))
+}
+
+fn ttl(value: i32) -> Result<SockOpt, i32> {
+    match value {
+        -1 => Ok(SockOpt::DefaultTtl),
+        value => u8::try_from(value)
+            .map(SockOpt::Ttl)
+            .map_err(|_| libc::EINVAL),
+    }
+}
+
+/// Exactly four octets, unlike other options of its level.
+fn ports(value: &[u8]) -> Result<SockOpt, i32> {
+    let word = <[u8; INT]>::try_from(value).map_err(|_| libc::EINVAL)?;
+    let both = u32::from_ne_bytes(word);
+    Ok(SockOpt::LocalPortRange(both as u16, (both >> 16) as u16))
 }
 
 fn decode(row: &Row, value: &[u8]) -> Result<SockOpt, i32> {
@@ -156,6 +277,11 @@ fn decode(row: &Row, value: &[u8]) -> Result<SockOpt, i32> {
         Int(make) => make(int(row.level, value)?),
         Short(make) => make(u16::try_from(int(row.level, value)?).map_err(|_| libc::EINVAL)?),
         Byte(make) => make(u8::try_from(int(row.level, value)?).map_err(|_| libc::EINVAL)?),
+        Ttl => ttl(int(row.level, value)?)?,
+        Ports => ports(value)?,
+        Name => congestion(value)?,
+        Empty(option) if value.is_empty() => option,
+        Empty(_) | ReadOnly => return Err(libc::ENOPROTOOPT),
         LowByte(make) => make(int(row.level, value)? as u8),
         Bit(make) => make(match int(row.level, value)? {
             0 => false,
@@ -228,41 +354,25 @@ fn try_get(
     }
     // `*optlen` is an int.
     let room = usize::try_from(room.cast_signed()).map_err(|_| libc::EINVAL)?;
-    if level == SOCKET
-        && let Some(value) = about(stack, sock, name)
-    {
-        return Ok(cut(&value.to_ne_bytes(), room));
-    }
-    if (level, name) == (TCP, libc::TCP_CONGESTION) {
-        let mut padded = CONGESTION.to_vec();
-        padded.resize(CONGESTION_NAME, 0);
-        return Ok(cut(&padded, room));
+    if level == SOCKET && matches!(name, libc::SO_SNDBUFFORCE | libc::SO_RCVBUFFORCE) {
+        return Err(libc::ENOPROTOOPT);
     }
     if (level, name) == (TCP, libc::TCP_INFO) {
         let info = stack.tcp_info(now, sock).map_err(SockError::errno)?;
         return Ok(cut(&info.to_bytes(), room));
     }
     let row = find(level, name)?;
+    if row.opt == OptName::Error {
+        // Asking takes it.
+        let error = stack.take_error(sock).map_or(0, SockError::errno);
+        return Ok(cut(&error.to_ne_bytes(), room));
+    }
     let option = stack.option(sock, row.opt).map_err(SockError::errno)?;
     let bytes = encode(option);
     match <[u8; INT]>::try_from(bytes.as_slice()) {
         Ok(word) if level == IP => Ok(ip_int(i32::from_ne_bytes(word), room)),
         _ => Ok(cut(&bytes, room)),
     }
-}
-
-/// What a socket says about itself.
-fn about(stack: &mut Stack, sock: SockId, name: i32) -> Option<i32> {
-    Some(match name {
-        libc::SO_TYPE => libc::SOCK_STREAM,
-        libc::SO_DOMAIN => libc::AF_INET,
-        libc::SO_PROTOCOL => libc::IPPROTO_TCP,
-        // It cannot be set.
-        libc::SO_SNDLOWAT => 1,
-        libc::SO_ACCEPTCONN => i32::from(stack.state(sock) == Ok(TcpState::Listen)),
-        libc::SO_ERROR => stack.take_error(sock).map_or(0, SockError::errno),
-        _ => return None,
-    })
 }
 
 /// As much as there is room for.
@@ -287,8 +397,13 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::NoDelay(on)
         | SockOpt::Cork(on)
         | SockOpt::QuickAck(on)
-        | SockOpt::Inq(on)
-        | SockOpt::OobInline(on) => int(i32::from(on)),
+        | SockOpt::OobInline(on)
+        | SockOpt::AcceptConn(on)
+        | SockOpt::ThinLinearTimeouts(on)
+        | SockOpt::IsMptcp(on)
+        | SockOpt::FreeBind(on)
+        | SockOpt::BindAddressNoPort(on)
+        | SockOpt::Inq(on) => int(i32::from(on)),
         SockOpt::SndBuf(n)
         | SockOpt::RcvBuf(n)
         | SockOpt::RcvLowat(n)
@@ -297,10 +412,29 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::KeepCnt(n)
         | SockOpt::UserTimeout(n)
         | SockOpt::SynCnt(n)
+        | SockOpt::SndBufForce(n)
+        | SockOpt::RcvBufForce(n)
+        | SockOpt::WindowClamp(n)
+        | SockOpt::RtoMaxMs(n)
+        | SockOpt::Timestamp(n)
+        | SockOpt::Mtu(n)
         | SockOpt::NotSentLowat(n) => int(n.cast_signed()),
-        SockOpt::Linger2(n) | SockOpt::Error(n) => int(n),
+        SockOpt::Linger2(n)
+        | SockOpt::Kept(_, n)
+        | SockOpt::Type(n)
+        | SockOpt::Domain(n)
+        | SockOpt::Protocol(n)
+        | SockOpt::SndLowat(n)
+        | SockOpt::Error(n) => int(n),
         SockOpt::MaxSeg(n) => int(i32::from(n)),
-        SockOpt::Tos(n) | SockOpt::Ttl(n) => int(i32::from(n)),
+        SockOpt::Tos(n) | SockOpt::Ttl(n) | SockOpt::BufLock(n) | SockOpt::MtuDiscover(n) => {
+            int(i32::from(n))
+        }
+        SockOpt::Cookie(n) => n.to_ne_bytes().to_vec(),
+        SockOpt::MemInfo(words) => words.map(u32::to_ne_bytes).concat(),
+        SockOpt::Congestion(name) => name.to_vec(),
+        SockOpt::LocalPortRange(low, high) => int(i32::from(low) | i32::from(high) << 16),
+        SockOpt::IpOptions | SockOpt::DefaultTtl => Vec::new(),
         SockOpt::Linger(wait) => {
             let seconds = wait.map_or(0, |wait| wait.as_secs() as i32);
             [i32::from(wait.is_some()), seconds]
@@ -312,8 +446,6 @@ fn encode(option: SockOpt) -> Vec<u8> {
             let [seconds, micros] = [wait.as_secs(), u64::from(wait.subsec_micros())];
             [seconds, micros].map(u64::to_ne_bytes).concat()
         }
-        // No row names the others.
-        _ => Vec::new(),
     }
 }
 

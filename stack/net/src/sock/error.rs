@@ -43,6 +43,8 @@ errors! {
     DestAddrRequired = 89 "EDESTADDRREQ" "destination address required",
     MsgSize = 90 "EMSGSIZE" "message too long",
     NoProtoOpt = 92 "ENOPROTOOPT" "protocol not available",
+    ProtocolNotSupported = 93 "EPROTONOSUPPORT" "protocol not supported",
+    TypeNotSupported = 94 "ESOCKTNOSUPPORT" "socket type not supported",
     OpNotSupported = 95 "EOPNOTSUPP" "operation not supported",
     AfNotSupported = 97 "EAFNOSUPPORT" "address family not supported",
     AddrInUse = 98 "EADDRINUSE" "address already in use",

@@ -5,6 +5,7 @@ pub(crate) mod bhash;
 mod bind;
 mod calls;
 mod connect;
+mod create;
 pub mod error;
 pub mod flags;
 mod io;

@@ -20,8 +20,9 @@ const DIFFERENT: &[(&str, &str)] = &[
         "get 1 18 16 00000001",
         "SO_RCVLOWAT has another upper bound",
     ),
-    ("set 0 2 ffffffff ok", "IP_TTL cannot be unset"),
-    ("get 0 2 16 40000000", "IP_TTL cannot be unset"),
+    ("set 0 10 - ok", "IP_PMTUDISC_DONT is missing"),
+    ("set 0 10 00000000 ok", "IP_PMTUDISC_DONT is missing"),
+    ("get 0 10 16 00000000", "IP_PMTUDISC_DONT is missing"),
 ];
 
 fn errno_name(errno: i32) -> &'static str {
@@ -31,6 +32,8 @@ fn errno_name(errno: i32) -> &'static str {
         libc::EOPNOTSUPP => "EOPNOTSUPP",
         libc::EDOM => "EDOM",
         libc::ENOENT => "ENOENT",
+        libc::ENOTCONN => "ENOTCONN",
+        libc::EPERM => "EPERM",
         other => panic!("errno {other}"),
     }
 }
