@@ -103,7 +103,6 @@ fn socket_level(name: i32) -> Option<(OptName, Form)> {
         libc::SO_SNDTIMEO | SO_SNDTIMEO_NEW => (OptName::SndTimeo, Time(SockOpt::SndTimeo)),
         libc::SO_SNDBUFFORCE => (OptName::SndBuf, Int(|v| SockOpt::SndBufForce(natural(v)))),
         libc::SO_RCVBUFFORCE => (OptName::RcvBuf, Int(|v| SockOpt::RcvBufForce(natural(v)))),
-        libc::SO_OOBINLINE => (OptName::OobInline, Flag(SockOpt::OobInline)),
         SO_BUF_LOCK => (OptName::BufLock, Byte(SockOpt::BufLock)),
         libc::SO_TYPE => (OptName::Type, ReadOnly),
         libc::SO_DOMAIN => (OptName::Domain, ReadOnly),
