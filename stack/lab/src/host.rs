@@ -41,6 +41,7 @@ pub struct Host {
     max_frame: usize,
     clock: VirtualClock,
     sent: VecDeque<SentFrame>,
+    wakes: Wakes,
 }
 
 impl Host {
@@ -58,6 +59,7 @@ impl Host {
             max_frame,
             clock: VirtualClock::default(),
             sent: VecDeque::new(),
+            wakes: Wakes::default(),
         })
     }
 
@@ -86,6 +88,11 @@ impl Host {
         &mut self.sent
     }
 
+    /// Wake-ups of watched sockets since the last look, oldest first: the watcher's value, and what for.
+    pub fn take_wakes(&mut self) -> Vec<(u64, Readiness)> {
+        core::mem::take(&mut self.wakes.0)
+    }
+
     /// Hands `frames` to the stack as one batch (in bursts of 64 when there are more), and lets it answer.
     pub fn inject(&mut self, frames: &mut [Vec<u8>]) {
         for burst in frames.chunks_mut(BURST) {
@@ -95,7 +102,7 @@ impl Host {
                 .collect();
             let now = self.clock.now();
             self.stack.rx(now, self.iface, &mut lent);
-            self.stack.deliver(now, &lent, &mut NoService);
+            self.stack.deliver(now, &lent, &mut self.wakes);
         }
         self.flush();
     }
@@ -103,7 +110,7 @@ impl Host {
     /// Lets the stack send what it has to send now.
     pub fn flush(&mut self) {
         let now = self.clock.now();
-        self.stack.dispatch(now, &mut NoService);
+        self.stack.dispatch(now, &mut self.wakes);
         while self.stack.has_output(self.iface) {
             let mut slots = Slots {
                 frames: Vec::new(),
@@ -111,7 +118,7 @@ impl Host {
             };
             self.stack.tx(now, self.iface, &mut slots);
             if slots.frames.is_empty() {
-                return;
+                break;
             }
             self.sent.extend(
                 slots
@@ -120,6 +127,7 @@ impl Host {
                     .map(|bytes| SentFrame { at: now, bytes }),
             );
         }
+        self.stack.dispatch(now, &mut self.wakes);
     }
 
     /// Jumps to `at` (unless it has passed), serves timers there, and lets the stack send.
@@ -195,13 +203,16 @@ impl TxBatch for Slots {
     }
 }
 
-/// Sockets here are polled, never attached.
-struct NoService;
+/// Sockets here are never attached; who watches them is told later.
+#[derive(Default)]
+struct Wakes(Vec<(u64, Readiness)>);
 
-impl Service for NoService {
+impl Service for Wakes {
     fn data(&mut self, _: &mut Stack, _: Instant, _: SockId, _: u64, _: &[u8]) -> usize {
         0
     }
 
-    fn ready(&mut self, _: &mut Stack, _: Instant, _: SockId, _: u64, _: Readiness) {}
+    fn ready(&mut self, _: &mut Stack, _: Instant, _: SockId, user: u64, ready: Readiness) {
+        self.0.push((user, ready));
+    }
 }

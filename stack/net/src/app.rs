@@ -25,7 +25,8 @@ pub trait Service {
     ) -> usize;
 
     /// Something changed: a connection to accept or bytes to read (IN), room after EAGAIN or a partial send (OUT),
-    /// the peer's FIN (RDHUP), an error (ERR), the end (HUP).
+    /// the peer's FIN (RDHUP), an error (ERR), the end (HUP). For a watched socket ([`Stack::watch`]): it was woken for
+    /// this, whether or not there is anything to read or room by now.
     fn ready(&mut self, stack: &mut Stack, now: Instant, sock: SockId, user: u64, ready: Readiness);
 }
 
@@ -113,13 +114,15 @@ impl Stack {
             sk.warm.event_queued = false;
             let ready = core::mem::replace(&mut sk.warm.pending, Readiness::NONE);
             let user = sk.warm.user;
+            let watched = sk.rx.features.contains(Features::WATCHED);
             let readable = ready.contains(Readiness::IN) && ready_to_read(sk);
-            let ready = if readable {
-                ready
-            } else {
-                ready.without(Readiness::IN)
+            // A watcher looks for itself.
+            let ready = match (watched, readable) {
+                (true, _) => ready,
+                (false, true) => ready.without(Readiness::CHANGE),
+                (false, false) => ready.without(Readiness::IN | Readiness::CHANGE),
             };
-            if sk.rx.features.contains(Features::ATTACHED) && ready != Readiness::NONE {
+            if sk.rx.features.intersects(Features::OWNED) && ready != Readiness::NONE {
                 services.ready(self, now, id, user, ready);
             }
         }

@@ -381,7 +381,7 @@ impl Stack {
         }
         if sk.warm.pending != Readiness::NONE
             && !sk.warm.event_queued
-            && sk.rx.features.contains(Features::ATTACHED)
+            && sk.rx.features.intersects(Features::OWNED)
             && sk.cold.parent.is_none()
         {
             sk.warm.event_queued = true;

@@ -115,6 +115,8 @@ impl Stack {
                 if how != Shutdown::Read {
                     sk.rx.features.insert(Features::SEND_SHUTDOWN);
                 }
+                sk.note(Readiness::CHANGE);
+                self.settle(s);
                 return Err(SockError::NotConnected);
             }
             // Its outcome counts as told.
@@ -132,6 +134,7 @@ impl Stack {
             close::shutdown_write(sk, ctx);
             sk.note(Readiness::OUT);
         }
+        sk.note(Readiness::CHANGE);
         self.settle(s);
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::core::Stack;
 use crate::ids::{SockId, SockKind};
 use crate::route::{HopKind, RouteError};
 use crate::sock::error::SockError;
+use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::conn::active::{self, Resume};
@@ -89,6 +90,10 @@ impl Stack {
         }
         self.settle(s);
         self.forget_connection(s);
+        if let Some(sk) = self.socks.tcp.get_mut(s) {
+            sk.note(Readiness::CHANGE);
+        }
+        self.settle(s);
         Ok(())
     }
 
@@ -103,9 +108,7 @@ impl Stack {
         }
         sk.records.clear();
         let mut rx = RxHot::default();
-        if sk.rx.features.contains(Features::ATTACHED) {
-            rx.features.insert(Features::ATTACHED);
-        }
+        rx.features.insert(sk.rx.features & Features::OWNED);
         rx.tuple.local = sk.cold.bound;
         // Linux keeps `inet_sport`: getsockname shows the port that it had, though it may be another's by now.
         rx.tuple.lport = sk.rx.tuple.lport;

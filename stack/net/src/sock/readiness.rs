@@ -21,6 +21,8 @@ impl Readiness {
     pub const RDHUP: Self = Self(16);
     /// An urgent octet can be read (MSG_OOB).
     pub const PRI: Self = Self(32);
+    /// The state changed: everything is to be looked at again (Linux `sk_state_change`). Told to watchers only.
+    pub const CHANGE: Self = Self(128);
 
     /// All bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {

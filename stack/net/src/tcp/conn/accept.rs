@@ -38,7 +38,8 @@ impl Stack {
         let listen = sk.cold.listen.as_mut().ok_or(SockError::Invalid)?;
         let child = listen.accept.pop_front().ok_or(SockError::WouldBlock)?;
         let more = !listen.accept.is_empty();
-        if more {
+        // One that is in the loop is told again; a wake-up in Linux's sense it is not.
+        if more && sk.rx.features.contains(Features::ATTACHED) {
             sk.note(Readiness::IN);
         }
         let sk = self.socks.tcp.get_mut(child).ok_or(SockError::Aborted)?;

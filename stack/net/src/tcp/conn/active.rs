@@ -131,7 +131,7 @@ pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
         since: ctx.now,
         space: sk.rx.rcv_wnd,
     };
-    sk.note(Readiness::OUT);
+    sk.note(Readiness::OUT | Readiness::CHANGE);
     fast::check(sk);
     timer::arm_keepalive(sk, ctx);
     if sk.tx.fin_queued {

@@ -26,7 +26,8 @@ pub(crate) fn done(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.rx.features.insert(Features::RCV_SHUTDOWN);
     sk.rx.features.insert(Features::SEND_SHUTDOWN);
     sk.rx.predict = false;
-    sk.note(Readiness::IN | Readiness::OUT | Readiness::RDHUP | Readiness::HUP);
+    let all = Readiness::IN | Readiness::OUT | Readiness::RDHUP | Readiness::HUP;
+    sk.note(all | Readiness::CHANGE);
 }
 
 /// Forgets what was queued for sending and what waits out of order.
@@ -103,7 +104,7 @@ pub(crate) fn shutdown_write(sk: &mut TcpSock, ctx: &mut Ctx) {
 pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
     let unread = sk.unread() > 0;
     sk.rx.features.insert(Features::ORPHAN);
-    sk.rx.features.remove(Features::ATTACHED);
+    sk.rx.features.remove(Features::OWNED);
     release_receive(sk, ctx);
     if sk.rx.state == TcpState::Close {
         return;

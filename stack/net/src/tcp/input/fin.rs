@@ -31,5 +31,5 @@ pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx) {
         _ => {}
     }
     sk.warm.ofo.clear();
-    sk.note(Readiness::IN | Readiness::RDHUP);
+    sk.note(Readiness::IN | Readiness::RDHUP | Readiness::CHANGE);
 }

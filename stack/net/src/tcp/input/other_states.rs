@@ -165,7 +165,7 @@ fn on_acked(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
 fn fin_wait2(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
     set_state(sk, ctx, TcpState::FinWait2);
     if !sk.rx.features.contains(Features::ORPHAN) {
-        sk.note(Readiness::OUT);
+        sk.note(Readiness::OUT | Readiness::CHANGE);
         return None;
     }
     let data_end = seg.seq + seg.len;

@@ -74,7 +74,14 @@ bitflags! {
         const SEND_SHUTDOWN = 64;
         /// There is an urgent mark in front of the reader, or to come: no header prediction, nothing is lent.
         const URGENT = 256;
+        /// Somebody polls the socket and wants to hear of every wake-up.
+        const WATCHED = 128;
     }
+}
+
+impl Features {
+    /// Somebody hears of readiness.
+    pub(crate) const OWNED: Self = Self::ATTACHED.union(Self::WATCHED);
 }
 
 bitflags! {
