@@ -69,7 +69,10 @@ fn try_ioctl(
         }
         return Ok(arg);
     }
-    let (_, sock) = process.socket(fd)?;
+    // Files that are no sockets have none of these.
+    let Some(sock) = process.socket_in(id) else {
+        return Err(libc::ENOTTY);
+    };
     let octets = match request {
         SIOCINQ => stack.recv_len(sock),
         SIOCOUTQ => stack.send_queued(sock),

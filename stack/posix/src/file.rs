@@ -6,6 +6,8 @@
 use millrace_net::SockId;
 
 use crate::call::Fd;
+use crate::epoll::Epoll;
+use crate::pipe::{End, PipeId};
 
 /// First number given out: 0, 1 and 2 are the standard streams.
 const FIRST: usize = 3;
@@ -17,11 +19,29 @@ pub(crate) const DEFAULT_LIMIT: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileId(usize);
 
+impl FileId {
+    /// For the stack to keep.
+    pub fn to_u64(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The inverse; a number that is no file's is found out when it is looked up.
+    pub fn from_u64(raw: u64) -> Self {
+        Self(raw as usize)
+    }
+}
+
 /// What stands behind an open file.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A TCP socket.
     Socket(SockId),
+    /// An epoll.
+    Epoll(Box<Epoll>),
+    /// An end of a pipe.
+    Pipe(PipeId, End),
+    /// A file of zeros.
+    Zeros,
 }
 
 /// `struct file`.
@@ -139,6 +159,16 @@ impl Files {
             Slot::Open { cloexec, .. } => Some(cloexec),
             Slot::Free | Slot::Reserved => None,
         }
+    }
+
+    /// Descriptors are below this.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The next one to let go is the last.
+    pub fn is_held_once(&self, id: FileId) -> bool {
+        self.get(id).is_some_and(|file| file.holders == 1)
     }
 
     /// One more holder.

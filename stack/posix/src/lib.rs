@@ -7,13 +7,17 @@
 
 mod addr;
 pub mod call;
+mod epoll;
 mod fcntl;
 mod file;
 mod msg;
 mod pending;
+mod pipe;
+mod poll;
 mod process;
 mod socket;
 mod sockopt;
+mod splice;
 
 pub use pending::Pending;
 pub use process::{Process, Started};

@@ -6,6 +6,7 @@ use millrace_wire::time::Instant;
 use crate::call::{self, Buffer, Cmsg, Fd, Out, Return};
 use crate::file::File;
 use crate::pending::{RecvWait, SendWait, Wait};
+use crate::pipe;
 use crate::process::{Process, Started};
 
 /// Most octets of one call (Linux `MAX_RW_COUNT`).
@@ -36,6 +37,8 @@ pub(crate) fn recv(
 ) -> Started {
     let (file, sock) = match process.socket(fd) {
         Ok(found) => found,
+        // Only read works on other files.
+        Err(libc::ENOTSOCK) if flags == 0 => return read(process, stack, now, (fd, room)),
         Err(errno) => return Return::fail(errno).into(),
     };
     // No option fills the error queue.
@@ -60,6 +63,30 @@ pub(crate) fn recv(
         control_room,
     };
     process.first_step(stack, now, (fd, Wait::Recv(wait)))
+}
+
+fn read(
+    process: &mut Process,
+    stack: &mut Stack,
+    now: Instant,
+    (fd, room): (Fd, Buffer<usize>),
+) -> Started {
+    match room {
+        Buffer::Given(len) => pipe::read(process, stack, now, (fd, len.min(MAX_COUNT))),
+        Buffer::Null(_) => Return::fail(libc::EFAULT).into(),
+    }
+}
+
+fn write(
+    process: &mut Process,
+    stack: &mut Stack,
+    now: Instant,
+    (fd, data): (Fd, Buffer<Vec<u8>>),
+) -> Started {
+    match data {
+        Buffer::Given(data) => pipe::write(process, stack, now, (fd, data)),
+        Buffer::Null(_) => Return::fail(libc::EFAULT).into(),
+    }
 }
 
 /// What recv returns.
@@ -126,6 +153,7 @@ pub(crate) fn send(
 ) -> Started {
     let (file, sock) = match process.socket(fd) {
         Ok(found) => found,
+        Err(libc::ENOTSOCK) if flags == 0 => return write(process, stack, now, (fd, data)),
         Err(errno) => return Return::fail(errno).into(),
     };
     // Fast Open is off.

@@ -5,8 +5,12 @@ use millrace_net::{SockError, Stack};
 use millrace_wire::time::Instant;
 
 use crate::call::{Fd, Return};
+use crate::epoll::EpollWait;
 use crate::file::FileId;
+use crate::pipe::PipeWait;
+use crate::poll::PollWait;
 use crate::process::Process;
+use crate::splice::SpliceWait;
 use crate::{msg, socket};
 
 /// What a call waits for.
@@ -17,6 +21,10 @@ pub(crate) enum Wait {
     Send(SendWait),
     Recv(RecvWait),
     Close(ops::Close),
+    Poll(PollWait),
+    Epoll(EpollWait),
+    Pipe(PipeWait),
+    Splice(SpliceWait),
 }
 
 /// accept, which has its descriptor before it has a connection.
@@ -81,7 +89,7 @@ impl Pending {
 
     /// When the call returns at the latest; `None` waits for ever.
     pub fn deadline(&self) -> Option<Instant> {
-        self.wait.op().deadline()
+        self.wait.deadline()
     }
 
     /// A signal comes: the call ends with EINTR, or with what it has done so far. What must be waited for still
@@ -103,10 +111,12 @@ impl Pending {
         now: Instant,
         returned: Return,
     ) -> Option<Return> {
-        let closing = self
-            .file
-            .take()
-            .and_then(|file| process.let_go(stack, now, file));
+        // Of the two files of a splice one is a pipe, which closes at once.
+        let held = [self.file.take(), self.wait.also_held()];
+        let mut closing = None;
+        for file in held.into_iter().flatten() {
+            closing = process.let_go(stack, now, file).or(closing);
+        }
         match closing {
             Some(close) => {
                 self.wait = Wait::Close(close);
@@ -119,13 +129,25 @@ impl Pending {
 }
 
 impl Wait {
-    fn op(&self) -> &dyn Deadline {
+    fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Connect(op) => op,
-            Self::Accept(wait) => &wait.op,
-            Self::Send(wait) => &wait.op,
-            Self::Recv(wait) => &wait.op,
-            Self::Close(op) => op,
+            Self::Connect(op) => op.deadline(),
+            Self::Accept(wait) => wait.op.deadline(),
+            Self::Send(wait) => wait.op.deadline(),
+            Self::Recv(wait) => wait.op.deadline(),
+            Self::Close(op) => op.deadline(),
+            Self::Poll(wait) => wait.deadline,
+            Self::Epoll(wait) => wait.deadline,
+            Self::Pipe(_) => None,
+            Self::Splice(wait) => wait.deadline(),
+        }
+    }
+
+    /// A second file that the call holds.
+    fn also_held(&self) -> Option<FileId> {
+        match self {
+            Self::Splice(wait) => Some(wait.held()),
+            _ => None,
         }
     }
 
@@ -151,6 +173,10 @@ impl Wait {
                 Some(msg::received(wait, received))
             }
             Self::Close(op) => over(op.step(stack, now)).map(nothing),
+            Self::Poll(wait) => wait.step(process, stack, now),
+            Self::Epoll(wait) => wait.step(process, stack, now),
+            Self::Pipe(wait) => wait.step(process),
+            Self::Splice(wait) => wait.step(process, stack, now),
         }
     }
 
@@ -171,18 +197,14 @@ impl Wait {
                 msg::received(wait, received)
             }
             Self::Close(op) => nothing(op.cancel(stack, now, why)),
+            Self::Poll(_) => Return::fail(libc::EINTR),
+            Self::Epoll(wait) => {
+                wait.leave(process);
+                Return::fail(libc::EINTR)
+            }
+            Self::Pipe(wait) => wait.cancel(),
+            Self::Splice(wait) => wait.cancel(process, stack, now),
         }
-    }
-}
-
-/// The part of [`Op`] that does not depend on what it returns.
-trait Deadline {
-    fn deadline(&self) -> Option<Instant>;
-}
-
-impl<T: Op> Deadline for T {
-    fn deadline(&self) -> Option<Instant> {
-        Op::deadline(self)
     }
 }
 

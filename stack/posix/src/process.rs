@@ -1,13 +1,17 @@
 //! A process: its descriptors, and the entry of every call.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use millrace_net::ops::{self, Op, Step};
 use millrace_net::{SockId, Stack};
 use millrace_wire::time::Instant;
 
 use crate::call::{Call, Fd, Return};
+use crate::epoll::{self, Watcher};
 use crate::file::{DEFAULT_LIMIT, File, FileId, Files, Kind};
 use crate::pending::{Pending, Wait};
-use crate::{fcntl, msg, socket, sockopt};
+use crate::pipe::{self, Pipes};
+use crate::{fcntl, msg, poll, socket, sockopt, splice};
 
 /// How a call began.
 #[derive(Debug)]
@@ -39,6 +43,13 @@ impl From<Result<i64, i32>> for Started {
 #[derive(Debug)]
 pub struct Process {
     pub(crate) files: Files,
+    pub(crate) pipes: Pipes,
+    /// The wait queues of files that an epoll watches; never empty.
+    pub(crate) watchers: BTreeMap<FileId, VecDeque<Watcher>>,
+    /// Names for calls that wait for an epoll.
+    waiters: u64,
+    /// See [`Process::changes`].
+    pub(crate) changes: u64,
 }
 
 impl Default for Process {
@@ -52,12 +63,22 @@ impl Process {
     pub fn new(limit: usize) -> Self {
         Self {
             files: Files::new(limit),
+            pipes: Pipes::default(),
+            watchers: BTreeMap::new(),
+            waiters: 0,
+            changes: 0,
         }
     }
 
     /// Descriptors in use, ascending.
     pub fn open_fds(&self) -> Vec<Fd> {
         self.files.open()
+    }
+
+    /// Grows whenever one call may have made it possible for another to go on: calls that wait are to be stepped
+    /// again until it grows no more.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The socket behind a descriptor.
@@ -110,15 +131,32 @@ impl Process {
             Call::Ioctl { fd, request, arg } => {
                 fcntl::ioctl(self, stack, (fd, request, arg)).into()
             }
-            // Not built yet: the answer of a kernel configured without the call.
-            Call::Poll { .. }
-            | Call::EpollCreate { .. }
-            | Call::EpollCtl { .. }
-            | Call::EpollWait { .. }
-            | Call::Pipe { .. }
-            | Call::Splice { .. }
-            | Call::Sendfile { .. }
-            | Call::Open { .. } => Return::fail(libc::ENOSYS).into(),
+            Call::Poll { fds, timeout } => poll::poll(self, stack, now, (fds, timeout)),
+            Call::EpollCreate { flags } => epoll::create(self, flags).into(),
+            Call::EpollCtl {
+                epfd,
+                op,
+                fd,
+                event,
+            } => epoll::ctl(self, stack, (epfd, op, fd, event)).into(),
+            Call::EpollWait { epfd, max, timeout } => {
+                epoll::wait(self, stack, now, (epfd, max, timeout))
+            }
+            Call::Pipe { flags } => pipe::pipe(self, flags).into(),
+            Call::Splice {
+                from,
+                to,
+                len,
+                flags,
+            } => splice::splice(self, stack, now, (from, to, len, flags)),
+            // Zeros are zeros wherever it begins.
+            Call::Sendfile {
+                to,
+                from,
+                offset: _,
+                len,
+            } => splice::sendfile(self, stack, now, (to, from, len)),
+            Call::Open { path, flags } => pipe::open(self, &path, flags).into(),
         }
     }
 
@@ -133,7 +171,29 @@ impl Process {
         let (_, file) = self.file(fd)?;
         match file.kind {
             Kind::Socket(sock) => Ok((file, sock)),
+            _ => Err(libc::ENOTSOCK),
         }
+    }
+
+    /// The socket of a file.
+    pub(crate) fn socket_in(&self, file: FileId) -> Option<SockId> {
+        match self.files.get(file)?.kind {
+            Kind::Socket(sock) => Some(sock),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn next_waiter(&mut self) -> u64 {
+        self.waiters += 1;
+        self.waiters
+    }
+
+    /// A call that waits, holding `file`.
+    pub(crate) fn park(&mut self, file: Option<FileId>, wait: Wait) -> Started {
+        if let Some(file) = file {
+            self.files.hold(file);
+        }
+        Started::Parked(Pending::new(file, wait))
     }
 
     /// Steps a call for the first time; one that must wait holds its file.
@@ -148,10 +208,7 @@ impl Process {
         };
         match wait.step(self, stack, now) {
             Some(returned) => Started::Done(returned),
-            None => {
-                self.files.hold(file);
-                Started::Parked(Pending::new(Some(file), wait))
-            }
+            None => self.park(Some(file), wait),
         }
     }
 
@@ -173,7 +230,15 @@ impl Process {
         now: Instant,
         file: FileId,
     ) -> Option<ops::Close> {
+        if self.files.is_held_once(file) {
+            self.unwatch_file(stack, file);
+        }
         match self.files.let_go(file)? {
+            Kind::Pipe(pipe, end) => {
+                self.pipe_closed(pipe, end);
+                None
+            }
+            Kind::Epoll(_) | Kind::Zeros => None,
             Kind::Socket(sock) => {
                 let mut close = ops::Close::new(sock);
                 match close.step(stack, now) {

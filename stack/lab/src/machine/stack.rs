@@ -128,10 +128,10 @@ impl StackMachine {
     fn settle(&mut self) -> Result<(), Broken> {
         for _ in 0..MAX_ROUNDS {
             self.flush();
-            let before = self.waiting.len();
+            let before = (self.waiting.len(), self.process.changes());
             self.step_waiting();
             self.flush();
-            if self.waiting.len() == before {
+            if (self.waiting.len(), self.process.changes()) == before {
                 return Ok(());
             }
         }
@@ -158,6 +158,9 @@ impl StackMachine {
     /// What the stack has to send now goes to the queue of sent packets.
     fn flush(&mut self) {
         self.host.flush();
+        for (user, ready) in self.host.take_wakes() {
+            self.process.wake(user, ready);
+        }
         let frames = self.host.sent().drain(..);
         self.sent.extend(frames.map(|frame| SentPacket {
             at: frame.at.since(START),

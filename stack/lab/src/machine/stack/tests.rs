@@ -1,2 +1,5 @@
 mod calls;
+mod epoll;
 mod peer;
+mod pipes;
+mod poll;

@@ -5,14 +5,10 @@ use std::time::Duration;
 use millrace_posix::call::{Buffer, Call, Out, SockAddr};
 use millrace_wire::tcp::TcpFlags;
 
-use super::peer::{Lab, REMOTE, accept, connect, read, recv, set_int, write};
+use super::peer::{Lab, REMOTE, accept, connect, errno, read, recv, set_int, write};
 use crate::machine::{Machine, Passed};
 
 const ACK: TcpFlags = TcpFlags::ACK;
-
-fn errno(errno: i32) -> i64 {
-    -i64::from(errno)
-}
 
 #[test]
 fn accept_waits_for_the_third_segment_and_tells_the_peer() {

@@ -1,9 +1,10 @@
 //! The other end, by hand: one TCP connection's numbers, counted from 0 on both sides.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use millrace_posix::call::{Buffer, Call, Fd, Return, SockAddr};
+use millrace_posix::call::{Buffer, Call, Fd, Out, PollFd, Return, SockAddr};
 use millrace_wire::ipv4::{self, Ipv4Header, Ipv4View, protocol};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::{self, OptionsBuf, TcpFlags, TcpHeader, TcpView};
@@ -21,8 +22,8 @@ pub struct Lab {
     /// The stack's end; its port is learnt from its SYN.
     local: SocketAddrV4,
     remote: SocketAddrV4,
-    /// The stack's initial sequence number.
-    isn: u32,
+    /// The stack's initial sequence numbers, by the peer's port.
+    isns: BTreeMap<u16, u32>,
 }
 
 /// What is looked at in a sent segment.
@@ -47,7 +48,7 @@ impl Lab {
             machine: StackMachine::new(config).expect("a good configuration"),
             local: LOCAL,
             remote: REMOTE,
-            isn: 0,
+            isns: BTreeMap::new(),
         }
     }
 
@@ -107,8 +108,7 @@ impl Lab {
     /// A connected socket, accepted from `listener`.
     pub fn child(&mut self, listener: Fd) -> Fd {
         self.handshake();
-        let accepted = self.value(accept(listener));
-        Fd::try_from(accepted).expect("a connection")
+        self.child_of(listener)
     }
 
     /// The three segments of a passive open.
@@ -144,7 +144,7 @@ impl Lab {
             src_port: self.remote.port(),
             dst_port: self.local.port(),
             seq: SeqNum::new(ISN.wrapping_add(seq)),
-            ack: SeqNum::new(self.isn.wrapping_add(ack)),
+            ack: SeqNum::new(self.isn(self.remote.port()).wrapping_add(ack)),
             flags,
             window: 65_535,
             urgent: 0,
@@ -177,11 +177,15 @@ impl Lab {
         packets.iter().map(|sent| self.see(&sent.bytes)).collect()
     }
 
+    fn isn(&self, port: u16) -> u32 {
+        self.isns.get(&port).copied().unwrap_or(0)
+    }
+
     fn see(&mut self, packet: &[u8]) -> Seen {
         let ip = Ipv4View::parse(packet).expect("a good IPv4 header");
         let tcp = TcpView::parse(ip.payload()).expect("a good TCP header");
         if tcp.flags().contains(TcpFlags::SYN) {
-            self.isn = tcp.seq().raw();
+            self.isns.insert(tcp.dst_port(), tcp.seq().raw());
             self.local.set_port(tcp.src_port());
             self.remote.set_port(tcp.dst_port());
         }
@@ -197,7 +201,7 @@ impl Lab {
             .filter(|(flag, _)| tcp.flags().contains(*flag));
         Seen {
             flags: set.map(|(_, letter)| letter).collect(),
-            seq: tcp.seq().raw().wrapping_sub(self.isn),
+            seq: tcp.seq().raw().wrapping_sub(self.isn(tcp.dst_port())),
             ack: tcp.ack().raw().wrapping_sub(ISN),
             len: tcp.payload().len(),
         }
@@ -261,5 +265,59 @@ pub fn set_int(fd: Fd, level: i32, name: i32, value: i32) -> Call {
         level,
         name,
         value: value.to_ne_bytes().to_vec(),
+    }
+}
+
+/// The errno as a call's negative result.
+pub fn errno(errno: i32) -> i64 {
+    -i64::from(errno)
+}
+
+pub fn poll(entries: &[(Fd, i16)], timeout: i32) -> Call {
+    let entry = |&(fd, events): &(Fd, i16)| PollFd { fd, events };
+    Call::Poll {
+        fds: entries.iter().map(entry).collect(),
+        timeout,
+    }
+}
+
+impl Lab {
+    /// `revents` of one descriptor now, asked for everything.
+    pub fn ready(&mut self, fd: Fd) -> i16 {
+        let returned = self.call(poll(&[(fd, 0x7fff)], 0));
+        let Out::Poll(revents) = returned.out else {
+            panic!("no revents");
+        };
+        assert_eq!(returned.value, i64::from(revents[0] != 0));
+        revents[0]
+    }
+
+    pub fn close(&mut self, fd: Fd) {
+        assert_eq!(self.value(Call::Close { fd }), 0);
+    }
+}
+
+impl Lab {
+    /// The `i`th of the peer's ports.
+    pub fn use_port(&mut self, i: u16) {
+        self.remote.set_port(REMOTE.port() + i);
+    }
+
+    /// Accepts the connection that waits.
+    pub fn child_of(&mut self, listener: Fd) -> Fd {
+        let accepted = self.value(accept(listener));
+        Fd::try_from(accepted).expect("a connection")
+    }
+
+    /// What a call that waited returned, and when.
+    pub fn machine_returned(&mut self, ticket: Ticket) -> (Return, Duration) {
+        self.machine.returned(ticket).expect("it returned")
+    }
+
+    /// The end of what the stack has sent, relative to its initial number.
+    pub fn last_sent_end(&mut self) -> u32 {
+        let sent = self.sent();
+        let end = sent.iter().map(|s| s.seq + s.len as u32).max();
+        end.expect("something was sent")
     }
 }
