@@ -256,6 +256,12 @@ impl Ctx {
     }
 }
 
+/// `min_pmtu` and `mtu_expires`, as the cache wants them.
+fn pmtu_settings(sysctl: &Sysctl) -> (u16, Duration) {
+    let least = sysctl.min_pmtu.min(u32::from(u16::MAX)) as u16;
+    (least, Duration::from_secs(u64::from(sysctl.mtu_expires)))
+}
+
 /// See the module.
 pub struct Stack {
     pub(crate) socks: Socks,
@@ -280,8 +286,7 @@ impl Stack {
             lhash: Lhash::default(),
             bhash: Bhash::default(),
         };
-        let min_pmtu = sysctl.min_pmtu as u16;
-        let expires = Duration::from_secs(u64::from(sysctl.mtu_expires));
+        let (min_pmtu, expires) = pmtu_settings(&sysctl);
         let ctx = Ctx {
             now: Instant::ZERO,
             neigh: NeighTable::new(Default::default(), keys.random()),
@@ -326,7 +331,10 @@ impl Stack {
     /// # Errors
     /// As [`Sysctl::set`].
     pub fn set_sysctl(&mut self, name: &str, value: &str) -> Result<(), crate::SysctlError> {
-        self.ctx.sysctl.set(name, value)
+        self.ctx.sysctl.set(name, value)?;
+        let (least, expires) = pmtu_settings(&self.ctx.sysctl);
+        self.ctx.pmtu.set_limits(least, expires);
+        Ok(())
     }
 
     /// The names of the interfaces, in the order of their ids.

@@ -147,6 +147,9 @@ impl Value for PortSet {
     }
 }
 
+/// Most seconds of a setting that Linux keeps in jiffies, 250 a second.
+const MAX_SECONDS: u32 = i32::MAX as u32 / 250;
+
 sysctls! {
     /// Upper limit of a listener's backlog.
     somaxconn: u32 = 4096, 0, i32::MAX as u32;
@@ -175,7 +178,7 @@ sysctls! {
     /// Send buffer, bytes: least, initial, most.
     tcp_wmem: [u32; 3] = [4096, 16_384, 4_194_304], 1, i32::MAX as u32;
     /// The urgent pointer names the urgent octet itself (RFC 1122), not the one after it (BSD, RFC 6093).
-    tcp_stdurg: bool = false, 0, 1;
+    tcp_stdurg: bool = false, 0, 255;
     /// Octets not sent yet from which on a socket takes no more (TCP_NOTSENT_LOWAT of all sockets).
     tcp_notsent_lowat: u32 = u32::MAX, 0, u32::MAX;
     /// Adapt the receive buffer to the rate at which the application reads.
@@ -197,11 +200,11 @@ sysctls! {
     /// Ignore RST in TIME_WAIT (RFC 1337).
     tcp_rfc1337: bool = false, 0, 255;
     /// Seconds that an orphan stays in FIN_WAIT2.
-    tcp_fin_timeout: u32 = 60, 0, 2_147_483;
+    tcp_fin_timeout: u32 = 60, 0, MAX_SECONDS;
     /// Seconds of idleness before the first keepalive probe.
-    tcp_keepalive_time: u32 = 7200, 0, 2_147_483;
+    tcp_keepalive_time: u32 = 7200, 0, MAX_SECONDS;
     /// Seconds between keepalive probes.
-    tcp_keepalive_intvl: u32 = 75, 0, 2_147_483;
+    tcp_keepalive_intvl: u32 = 75, 0, MAX_SECONDS;
     /// Unanswered keepalive probes before the connection is dropped.
     tcp_keepalive_probes: u32 = 9, 0, 255;
     /// Sequence reordering, in segments, that is not yet loss.
@@ -233,7 +236,7 @@ sysctls! {
     /// Least path MTU that an ICMP message can cause.
     min_pmtu: u32 = 552, 68, 65_535;
     /// Seconds that a learnt path MTU lasts.
-    mtu_expires: u32 = 600, 1, 86_400;
+    mtu_expires: u32 = 600, 0, MAX_SECONDS;
     /// Most bytes SO_RCVBUF may ask for.
     rmem_max: u32 = 4_194_304, 2304, i32::MAX as u32;
     /// Most bytes SO_SNDBUF may ask for.
@@ -280,5 +283,62 @@ mod tests {
                 "{name} refuses its own default {value}"
             );
         }
+    }
+
+    /// Where a setting differs from Linux's, and why.
+    const DIFFERENT: &[(&str, &str)] = &[
+        (
+            "tcp_max_syn_backlog",
+            "Linux scales its default with the memory of the machine",
+        ),
+        (
+            "tcp_rmem",
+            "Linux scales the greatest with the memory of the machine",
+        ),
+    ];
+
+    #[test]
+    fn names_values_and_ranges_are_linuxs() {
+        let mut lines = include_str!("sysctl/linux_6_18.txt").lines();
+        let tried: Vec<&str> = lines
+            .by_ref()
+            .find_map(|line| {
+                line.strip_prefix("# -1 ")
+                    .map(|rest| rest.split(' ').collect())
+            })
+            .unwrap();
+        let mut rows = 0;
+        for row in lines.filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = row.split(' ').collect();
+            let [name, value, least, greatest] = words.as_slice() else {
+                panic!("{row}");
+            };
+            rows += 1;
+            let mut sysctl = Sysctl::default();
+            let ours = sysctl.get(name).unwrap().replace('\t', "/");
+            let theirs = value.trim_start_matches('-');
+            let known = DIFFERENT.iter().any(|(other, _)| other == name);
+            assert_eq!(ours != theirs, known, "{name}: {ours:?}, Linux: {theirs:?}");
+            // Not writable in a namespace; and a path MTU has 16 bits here.
+            if *least == "?" || *name == "min_pmtu" {
+                continue;
+            }
+            let number = |text: &str| text.parse::<i64>().unwrap();
+            for text in &tried {
+                let expected = (number(least)..=number(greatest)).contains(&number(text));
+                let taken = sysctl.set(name, text);
+                assert_eq!(taken.is_ok(), expected, "{name} = {text}");
+                if taken.is_ok() && !theirs.contains('/') {
+                    let read = sysctl.get(name).unwrap();
+                    let as_flag = u8::from(*text != "0").to_string();
+                    assert!(read == **text || read == as_flag, "{name} = {text}: {read}");
+                }
+            }
+        }
+        assert_eq!(
+            rows + 1,
+            Sysctl::names().len(),
+            "tcp_max_orphans is not in a namespace"
+        );
     }
 }

@@ -11,6 +11,7 @@ use millrace_wire::mac::MacAddr;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 use std::time::Duration;
 
+mod isolation;
 mod options;
 mod ports;
 mod states;

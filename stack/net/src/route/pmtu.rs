@@ -49,6 +49,12 @@ impl Default for PmtuCache {
 }
 
 impl PmtuCache {
+    /// Changes `min_pmtu` and `mtu_expires`, for what is learnt from now on and for how long all of it counts.
+    pub fn set_limits(&mut self, min_pmtu: u16, expires: Duration) {
+        self.min_pmtu = min_pmtu;
+        self.expires = expires;
+    }
+
     /// An empty cache for `capacity` destinations, with `net.ipv4.route.min_pmtu` (bytes) and `.mtu_expires`.
     pub fn new(capacity: usize, min_pmtu: u16, expires: Duration) -> Self {
         Self {
