@@ -15,6 +15,7 @@ pub(crate) const IN: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM) as u32;
 pub(crate) const OUT: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
 pub(crate) const ERR: u32 = libc::EPOLLERR as u32;
 pub(crate) const HUP: u32 = libc::EPOLLHUP as u32;
+pub(crate) const PRI: u32 = libc::EPOLLPRI as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 
 /// The kernel's bits of the stack's (Linux `tcp_poll`).
@@ -25,6 +26,7 @@ pub(crate) fn bits(ready: Readiness) -> u32 {
         (Readiness::ERR, ERR),
         (Readiness::HUP, HUP),
         (Readiness::RDHUP, RDHUP),
+        (Readiness::PRI, PRI),
     ];
     let set = pairs.iter().filter(|(bit, _)| ready.contains(*bit));
     set.fold(0, |all, (_, bits)| all | bits)

@@ -7,6 +7,9 @@ use crate::file::FileId;
 use crate::poll;
 use crate::process::Process;
 
+/// What new data wakes for, urgent or not.
+const INPUT: u32 = poll::IN | poll::PRI | libc::EPOLLRDBAND as u32;
+const OUTPUT: u32 = poll::OUT | libc::EPOLLWRBAND as u32;
 const INPUT_OUTPUT: u32 = (libc::EPOLLIN | libc::EPOLLOUT) as u32;
 
 /// Whom a wake-up is for.
@@ -25,10 +28,14 @@ impl Process {
         if ready.intersects(Readiness::CHANGE) {
             self.wake_file(file, 0, Whom::All);
         }
-        // The kernel wakes for each by itself, and an error is told after the state.
-        for kind in [Readiness::IN, Readiness::OUT, Readiness::ERR] {
-            if ready.contains(kind) && !ready.intersects(Readiness::CHANGE) {
-                self.wake_file(file, poll::bits(kind), Whom::One);
+        // The kernel wakes for each by itself (`sock_def_readable`, `sk_stream_write_space`, `sock_def_error_report`).
+        for (kind, mask) in [
+            (Readiness::IN | Readiness::PRI, INPUT),
+            (Readiness::OUT, OUTPUT),
+            (Readiness::ERR, poll::ERR),
+        ] {
+            if ready.intersects(kind) && !ready.intersects(Readiness::CHANGE) {
+                self.wake_file(file, mask, Whom::One);
             }
         }
     }
