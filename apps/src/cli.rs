@@ -34,6 +34,8 @@ pub enum Command {
     Get(GetArgs),
     /// Show both ends in one process, over an in-memory wire; needs no privileges.
     Demo(DemoArgs),
+    /// Run conformance scripts in the packetdrill language on the stack, in virtual time; needs no privileges.
+    Drill(DrillArgs),
 }
 
 /// `millrace serve`.
@@ -135,6 +137,33 @@ pub struct DemoArgs {
     #[arg(long)]
     pub impair: Option<ImpairSpec>,
     /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millrace drill`.
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// Scripts, and folders of scripts (*.pkt).
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub paths: Vec<PathBuf>,
+    /// A word of the scripts and what it stands for: "a string", `a command`, a number or a word; may be repeated.
+    #[arg(short = 'D', long, value_name = "NAME=VALUE")]
+    pub define: Vec<Setting>,
+    /// An option as at the head of a script, for example tolerance_usecs=10000; wins over the script's own; may be
+    /// repeated.
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub option: Vec<String>,
+    /// Compare more than the packetdrill tool does: echoed time stamps, and that nothing is sent behind the script's end.
+    #[arg(long)]
+    pub strict: bool,
+    /// Hand consecutive packets of the same time to the stack at once.
+    #[arg(long)]
+    pub batch: bool,
+    /// Write a capture of every run (pcapng) into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub pcap: Option<PathBuf>,
+    /// Print the outcomes as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -292,6 +321,20 @@ mod tests {
     }
 
     #[test]
+    fn scripts_with_definitions_and_options() {
+        let line =
+            "millrace drill a.pkt b -D N=3 -o mtu=1400 -o strict_segments --pcap out --json -v";
+        let cli = Cli::try_parse_from(line.split_ascii_whitespace()).expect("valid");
+        let Command::Drill(args) = cli.command else {
+            panic!("drill")
+        };
+        assert!(cli.verbose && args.json && !args.strict);
+        assert_eq!(args.paths.len(), 2);
+        assert_eq!(args.option, ["mtu=1400", "strict_segments"]);
+        assert_eq!(args.define[0].value, "3");
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for line in [
             "millrace serve http",
@@ -305,6 +348,8 @@ mod tests {
             "millrace serve http --driver pair --body-size 1 --root .",
             "millrace serve http --driver pair --drain-timeout -1",
             "millrace get https://10.0.0.1/ --driver pair",
+            "millrace drill",
+            "millrace drill a.pkt -D NAME",
         ] {
             let code = Cli::try_parse_from(line.split_ascii_whitespace())
                 .expect_err(line)

@@ -10,6 +10,7 @@
 //! | [`serve`] | `millrace serve` |
 //! | [`get`] | `millrace get` |
 //! | [`demo`] | `millrace demo` |
+//! | [`drill`] | `millrace drill` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
 //! | [`report`] | statistics for people and for programs |
@@ -17,6 +18,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod drill;
 pub mod get;
 pub mod http;
 pub mod report;
@@ -68,6 +70,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Get(args) => get::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Drill(args) => drill::run_scripts(args, cli.verbose),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

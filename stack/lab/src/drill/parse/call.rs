@@ -1,6 +1,6 @@
 //! System calls and their argument expressions.
 
-use winnow::combinator::{alt, delimited, opt, preceded, repeat, separated, terminated};
+use winnow::combinator::{alt, cut_err, delimited, opt, preceded, repeat, separated, terminated};
 use winnow::prelude::*;
 use winnow::token::any;
 
@@ -12,11 +12,9 @@ use crate::drill::ast::{Expr, Field, Micros, Syscall};
 
 pub(super) fn syscall(i: &mut Tokens<'_>, end: Option<Micros>) -> Parsed<Syscall> {
     let name = any_word.parse_next(i)?;
-    let args = arguments
-        .context(expected("call arguments"))
-        .parse_next(i)?;
-    punct('=').context(expected("`= result`")).parse_next(i)?;
-    let result = expr.context(expected("a result")).parse_next(i)?;
+    let args = cut_err(arguments.context(expected("call arguments"))).parse_next(i)?;
+    cut_err(punct('=').context(expected("`= result`"))).parse_next(i)?;
+    let result = cut_err(expr.context(expected("a result"))).parse_next(i)?;
     let errno = opt(any_word).parse_next(i)?;
     let note = opt(note).parse_next(i)?;
     if errno.is_some() && note.is_none() {

@@ -104,15 +104,14 @@ fn explain(
         Some(token) => (place(token.line, token.column), token.text),
         None => (place(1, 1), ""),
     };
-    let mut expected: Vec<String> = Vec::new();
-    if let ErrMode::Backtrack(error) | ErrMode::Cut(error) = error {
-        expected.extend(error.context().map(|context| context.to_string()));
-    }
-    let expected = if expected.is_empty() {
-        "not in the language".to_owned()
-    } else {
-        expected.join(", ")
+    // The innermost of them: what was being read last.
+    let expected = match error {
+        ErrMode::Backtrack(error) | ErrMode::Cut(error) => {
+            error.context().next().map(|context| context.to_string())
+        }
+        ErrMode::Incomplete(_) => None,
     };
+    let expected = expected.unwrap_or_else(|| "not in the language".to_owned());
     (place, format!("near `{near}`: {expected}"))
 }
 

@@ -1,6 +1,8 @@
 //! Packets: flags, sequence numbers, TCP options, ICMP.
 
-use winnow::combinator::{alt, delimited, opt, peek, preceded, repeat, separated, separated_pair};
+use winnow::combinator::{
+    alt, cut_err, delimited, opt, peek, preceded, repeat, separated, separated_pair,
+};
 use winnow::prelude::*;
 
 use super::encap;
@@ -104,11 +106,12 @@ fn echoed(i: &mut Tokens<'_>) -> Parsed<Echoed> {
 fn tcp(i: &mut Tokens<'_>) -> Parsed<Tcp> {
     let ports = ports.parse_next(i)?;
     let flags = flags.context(expected("flags")).parse_next(i)?;
-    let (seq, len) = range.context(expected("`seq:end(len)`")).parse_next(i)?;
+    // From here on it is a segment: what is wrong with it is wrong where it stands.
+    let (seq, len) = cut_err(range.context(expected("`seq:end(len)`"))).parse_next(i)?;
     let ack = opt(preceded(word("ack"), sequence_number)).parse_next(i)?;
     let win = opt(preceded(word("win"), number)).parse_next(i)?;
     let urg = opt(preceded(word("urg"), number)).parse_next(i)?;
-    let options = opt(options)
+    let options = opt((peek(punct('<')), cut_err(options)).map(|(_, options)| options))
         .parse_next(i)?
         .unwrap_or(Options::List(Vec::new()));
     Ok(Tcp {
