@@ -2,6 +2,8 @@
 
 use crate::core::Stack;
 use crate::ids::SockKind;
+use crate::sock::bind::claim_of;
+use crate::tcp::sock::TcpSock;
 use crate::tcp::state::{CAN_SEND, TcpState};
 
 impl Stack {
@@ -51,7 +53,11 @@ impl Stack {
                     return broken("not in the ehash");
                 }
             }
+            if !self.holds_its_port(sk) {
+                return broken("its claim on its port is not in the bind table");
+            }
         }
+        self.audit_ports()?;
         let hashed = self
             .socks
             .tcp
@@ -63,6 +69,42 @@ impl Stack {
             return Err(format!(
                 "ehash has {} entries for {all} sockets",
                 self.socks.ehash.len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// A socket with a port, or with a connection, has a claim that the bind table knows; any other has none.
+    fn holds_its_port(&self, sk: &TcpSock) -> bool {
+        match &sk.cold.claim {
+            Some(claim) => {
+                sk.cold.port != 0
+                    && *claim == claim_of(sk)
+                    && self.socks.bhash.count(sk.cold.port, claim) > 0
+            }
+            None => sk.cold.port == 0 && !sk.warm.hashed && sk.cold.listen.is_none(),
+        }
+    }
+
+    /// Every claim in the bind table is somebody's.
+    fn audit_ports(&self) -> Result<(), String> {
+        let tcp = &self.socks.tcp;
+        let claims = tcp
+            .ids()
+            .filter(|id| tcp.get(*id).is_some_and(|sk| sk.cold.claim.is_some()))
+            .count();
+        let tw = &self.socks.tw;
+        let unknown = tw.ids().find(|id| {
+            tw.get(*id)
+                .is_some_and(|t| self.socks.bhash.count(t.tuple.lport, &t.claim()) == 0)
+        });
+        if let Some(id) = unknown {
+            return Err(format!("{id:?} holds no claim on its port"));
+        }
+        let (held, owners) = (self.socks.bhash.claims(), claims + tw.len());
+        if held != owners {
+            return Err(format!(
+                "the bind table has {held} claims for {owners} sockets"
             ));
         }
         Ok(())

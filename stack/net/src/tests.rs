@@ -14,6 +14,7 @@ use std::time::Duration;
 mod isolation;
 mod options;
 mod ports;
+mod random_calls;
 mod states;
 
 /// Frames on their way to one side.

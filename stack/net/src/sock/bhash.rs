@@ -63,6 +63,18 @@ impl Bhash {
         self.ports.len()
     }
 
+    /// Claims on all ports.
+    pub(crate) fn claims(&self) -> usize {
+        let on_port = |groups: &Vec<Group>| groups.iter().map(|g| g.count as usize).sum::<usize>();
+        self.ports.values().map(on_port).sum()
+    }
+
+    /// The port is claimed so, by this many sockets.
+    pub(crate) fn count(&self, port: u16, claim: &Claim) -> u32 {
+        let same = |group: &&Group| group.claim == *claim;
+        self.groups(port).iter().find(same).map_or(0, |g| g.count)
+    }
+
     fn groups(&self, port: u16) -> &[Group] {
         self.ports.get(&port).map_or(&[], Vec::as_slice)
     }

@@ -51,7 +51,7 @@ impl PortRange {
 }
 
 /// What a socket in its present state claims of its port.
-fn claim_of(sk: &TcpSock) -> Claim {
+pub(crate) fn claim_of(sk: &TcpSock) -> Claim {
     let opts = &sk.cold.opts;
     let mut traits = Traits::default();
     traits.set(Traits::REUSE_ADDR, opts.reuse_addr);

@@ -2,7 +2,7 @@
 //! blocking out of them.
 
 pub(crate) mod bhash;
-mod bind;
+pub(crate) mod bind;
 mod calls;
 mod connect;
 mod create;
