@@ -208,6 +208,8 @@ mib! {
     MillraceCsumByDevice
     /// Stale socket ids that were presented
     MillraceStaleIds
+    /// Entries of a socket's error queue (transmit timestamps) lost because the receive buffer was used up
+    MillraceErrQueueFull
     /// Control segments dropped because their queue was full
     MillraceCtlQueueFull
     /// Bytes lent to in-loop services straight from a frame

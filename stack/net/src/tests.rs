@@ -2,6 +2,7 @@
 
 mod data;
 mod info;
+mod stamps;
 mod urgent;
 
 use crate::link::{LinkConfig, LinkKind};

@@ -3,6 +3,7 @@
 use crate::core::Stack;
 use crate::ids::SockId;
 use crate::sock::error::SockError;
+use crate::sock::errqueue;
 use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
 use crate::stats::Counter;
@@ -207,7 +208,7 @@ impl Stack {
         {
             ready |= Readiness::HUP;
         }
-        if sk.warm.err.is_some() {
+        if sk.warm.err.is_some() || errqueue::any(sk) {
             ready |= Readiness::ERR;
         }
         if opening {

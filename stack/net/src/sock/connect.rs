@@ -15,6 +15,7 @@ use crate::tcp::sock::cold::PortOrigin;
 use crate::tcp::sock::hot::{Features, RxHot, TxHot};
 use crate::tcp::sock::timewait::Substate;
 use crate::tcp::sock::warm::Warm;
+use crate::tcp::stamps;
 use crate::tcp::state::{StateSet, TcpState};
 use core::net::SocketAddrV4;
 use millrace_wire::time::Instant;
@@ -126,6 +127,8 @@ impl Stack {
         };
         sk.cold.soft_err = None;
         sk.cold.urgent = None;
+        sk.cold.stamps = None;
+        stamps::watch_arrivals(sk);
         sk.cold.events = Default::default();
         sk.cold.last_oow_ack = None;
         sk.cold.connecting = false;

@@ -18,6 +18,8 @@ bitflags! {
         const EOR = 0x80;
         /// Wait until the whole buffer is full (`MSG_WAITALL`).
         const WAITALL = 0x100;
+        /// The error queue (`MSG_ERRQUEUE`).
+        const ERRQUEUE = 0x2000;
         /// No SIGPIPE (`MSG_NOSIGNAL`); for the layer that has signals.
         const NOSIGNAL = 0x4000;
         /// More follows: hold a partial segment back (`MSG_MORE`).

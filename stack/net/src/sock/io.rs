@@ -3,6 +3,7 @@
 use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::error::SockError;
+use crate::sock::errqueue;
 use crate::sock::flags::MsgFlags;
 use crate::sock::msg::{Received, SendMsg};
 use crate::sock::space::{self, Asks};
@@ -12,6 +13,7 @@ use crate::tcp::output::write::MAX_BURST;
 use crate::tcp::output::{self, eor};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Nonagle};
+use crate::tcp::stamps;
 use crate::tcp::state::{CAN_QUEUE, StateSet, TcpState};
 use core::time::Duration;
 use millrace_wire::time::Instant;
@@ -84,6 +86,9 @@ impl Stack {
             Err(error) => return Err(error),
         };
         push(sk, msg.flags, taken, data.len());
+        if taken > 0 {
+            stamps::queued(sk, msg);
+        }
         self.settle(s);
         Ok(taken)
     }
@@ -133,6 +138,9 @@ impl Stack {
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
         };
+        if flags.contains(MsgFlags::ERRQUEUE) {
+            return errqueue::recv(sk).map(|msg| Part { msg, stop: true });
+        }
         if sk.cold.listen.is_some() {
             return Err(SockError::NotConnected);
         }
@@ -286,6 +294,7 @@ fn receive(
     flags: MsgFlags,
     before: usize,
 ) -> Result<Part, SockError> {
+    let begin = sk.rings.as_ref().map_or(0, |r| r.rcv_out.head());
     let taken = if sk.rx.features.contains(Features::URGENT) {
         urg::take(sk, ctx, buf, flags, before)
     } else {
@@ -297,9 +306,17 @@ fn receive(
     if taken.len > 0 && !flags.contains(MsgFlags::PEEK) {
         acking::cleanup_rbuf(sk, ctx);
     }
+    let timestamp = if taken.len > 0 && sk.rx.features.contains(Features::RX_STAMPS) {
+        let head = sk.rings.as_ref().map_or(0, |r| r.rcv_out.head());
+        let end = head.max(begin + taken.len as u64);
+        stamps::seen(sk, end, head)
+    } else {
+        None
+    };
     Ok(Part {
         msg: Received {
             len: taken.len,
+            timestamp,
             ..Received::default()
         },
         stop: taken.at_mark || taken.dry && no_more_comes(sk),

@@ -7,6 +7,7 @@ mod calls;
 mod connect;
 mod create;
 pub mod error;
+pub mod errqueue;
 pub mod flags;
 mod io;
 pub mod msg;

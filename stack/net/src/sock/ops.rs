@@ -366,6 +366,7 @@ impl<'a> RecvMsg<'a> {
         };
         self.got = Received {
             len: before + got.len,
+            timestamp: got.timestamp.or(self.got.timestamp),
             ..got
         };
     }
@@ -400,8 +401,8 @@ impl Op for RecvMsg<'_> {
             Err(SockError::WouldBlock) => {}
             Err(error) => return Step::Done(self.partial(error)),
         }
-        // Urgent data is never waited for.
-        let never = MsgFlags::DONTWAIT | MsgFlags::OOB;
+        // Urgent data and the error queue are never waited for.
+        let never = MsgFlags::DONTWAIT | MsgFlags::OOB | MsgFlags::ERRQUEUE;
         if self.flags.intersects(never) || self.timeout.is_over(now) {
             return Step::Done(self.partial(SockError::WouldBlock));
         }

@@ -12,9 +12,10 @@ use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::cold::Options;
+use crate::tcp::sock::cold::{Options, Resolution};
 use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::hot::Want;
+use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use core::time::Duration;
@@ -118,6 +119,12 @@ pub enum SockOpt {
     Inq(bool),
     /// SO_OOBINLINE: the urgent octet stays in the stream.
     OobInline(bool),
+    /// SO_TIMESTAMPING, `SOF_TIMESTAMPING_*` (see [`crate::Timestamping`]).
+    Timestamping(u32),
+    /// SO_TIMESTAMP: every message that is received says when, in microseconds.
+    SoTimestamp(bool),
+    /// SO_TIMESTAMPNS: the same in nanoseconds, instead.
+    SoTimestampNs(bool),
     /// TCP_LINGER2, seconds; negative: no FIN_WAIT2.
     Linger2(i32),
     /// TCP_WINDOW_CLAMP, octets; 0 is none, and only for a socket in CLOSE.
@@ -187,6 +194,9 @@ pub enum OptName {
     NotSentLowat,
     Inq,
     OobInline,
+    Timestamping,
+    SoTimestamp,
+    SoTimestampNs,
     Linger2,
     WindowClamp,
     Congestion,
@@ -236,6 +246,15 @@ impl Stack {
             }
             SockOpt::Inq(on) => opts.inq = on,
             SockOpt::OobInline(on) => opts.oob_inline = on,
+            SockOpt::Timestamping(bits) => stamps::set(sk, bits)?,
+            SockOpt::SoTimestamp(on) => {
+                opts.timestamp = on.then_some(Resolution::Micros);
+                stamps::watch_arrivals(sk);
+            }
+            SockOpt::SoTimestampNs(on) => {
+                opts.timestamp = on.then_some(Resolution::Nanos);
+                stamps::watch_arrivals(sk);
+            }
             SockOpt::RcvTimeo(wait) => opts.rcvtimeo = wait,
             SockOpt::SndTimeo(wait) => opts.sndtimeo = wait,
             SockOpt::SndBufForce(bytes) => {
@@ -365,6 +384,13 @@ impl Stack {
             OptName::UserTimeout => SockOpt::UserTimeout(opts.user_timeout),
             OptName::SynCnt => SockOpt::SynCnt(opts.syncnt.unwrap_or(sysctl.tcp_syn_retries)),
             OptName::NotSentLowat => SockOpt::NotSentLowat(opts.notsent_lowat),
+            OptName::Timestamping => SockOpt::Timestamping(opts.timestamping.bits()),
+            OptName::SoTimestamp => {
+                SockOpt::SoTimestamp(opts.timestamp == Some(Resolution::Micros))
+            }
+            OptName::SoTimestampNs => {
+                SockOpt::SoTimestampNs(opts.timestamp == Some(Resolution::Nanos))
+            }
             OptName::OobInline => SockOpt::OobInline(opts.oob_inline),
             OptName::Inq => SockOpt::Inq(opts.inq),
             OptName::Linger2 => {

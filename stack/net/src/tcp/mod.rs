@@ -13,6 +13,7 @@ pub(crate) mod recovery;
 pub(crate) mod rtt;
 pub(crate) mod segment;
 pub(crate) mod sock;
+pub mod stamps;
 pub(crate) mod state;
 pub(crate) mod timer;
 

@@ -10,8 +10,9 @@ use crate::tcp::input::Fate;
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::counts;
-use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::sock::hot::{Features, Nonagle, Want};
 use crate::tcp::sock::timewait::Substate;
+use crate::tcp::stamps;
 use crate::tcp::state::{SYNCHRONIZED, StateSet, TcpState, set_state};
 use crate::tcp::timer;
 use core::time::Duration;
@@ -40,6 +41,9 @@ fn purge(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.memory = None;
     sk.tx.want = Want::default();
     sk.tx.fin_queued = false;
+    if sk.tx.nonagle.contains(Nonagle::STAMPS) {
+        stamps::forget_marks(sk);
+    }
     if output::eor::any(sk) {
         output::eor::forget(sk);
     }

@@ -13,6 +13,7 @@ use crate::tcp::sock::cold::{Cold, PortOrigin};
 use crate::tcp::sock::hot::{EcnFlags, Features};
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::{Rings, TcpSock};
+use crate::tcp::stamps;
 use crate::tcp::state::{TcpState, set_state};
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::{Timestamps, write_established};
@@ -241,6 +242,7 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
             sk.rx.features.insert(feature);
         }
     }
+    stamps::watch_arrivals(sk);
     if req.ecn_ok {
         sk.rx.ecn = EcnFlags::OK;
     }

@@ -14,6 +14,7 @@ use crate::tcp::recovery::scoreboard;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Nonagle};
+use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use core::time::Duration;
@@ -128,8 +129,9 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
     }
     // MSG_MORE holds back what the call brought, not what an ACK lets through.
     sk.tx.nonagle.remove(Nonagle::MORE | Nonagle::PUSH);
-    if sk.tx.nonagle.contains(Nonagle::URGENT) {
+    if sk.tx.nonagle.intersects(Nonagle::URGENT | Nonagle::STAMPS) {
         output::urg::acked(sk);
+        stamps::acked(sk, ctx);
     }
     space::check(sk, ctx);
     if changed {

@@ -12,6 +12,7 @@ use crate::tcp::output::ack as out_ack;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::stamps;
 use crate::tcp::state::{CAN_RECEIVE, TcpState};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
@@ -48,7 +49,7 @@ pub(crate) fn append(
     skip: u32,
     len: u32,
 ) {
-    let lendable = Features::ATTACHED | Features::URGENT;
+    let lendable = Features::ATTACHED | Features::URGENT | Features::RX_STAMPS;
     let lend = sk.rx.features.intersection(lendable) == Features::ATTACHED
         && sk.warm.ofo.is_empty()
         && ring_is_empty(sk);
@@ -72,6 +73,9 @@ pub(crate) fn append(
         }
         rings.rcv_in.publish(tail + u64::from(len));
         ctx.mib.add(Counter::MillraceRingBytes, u64::from(len));
+        if sk.rx.features.contains(Features::RX_STAMPS) {
+            stamps::arrived(sk, tail + u64::from(len), ctx.now);
+        }
     }
     sk.rx.rcv_nxt += len;
     sk.note(Readiness::IN);
@@ -268,6 +272,9 @@ fn drain(sk: &mut TcpSock) {
         if let Some(rings) = &mut sk.rings {
             let tail = rings.rcv_in.tail();
             rings.rcv_in.publish(tail + u64::from(more));
+            if sk.rx.features.contains(Features::RX_STAMPS) {
+                stamps::caught_up(sk, to, tail + u64::from(more));
+            }
         }
         sk.rx.rcv_nxt = to;
     }
@@ -283,6 +290,9 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
     let mut outcome = Fate::Taken;
     flush_lent(sk, ctx, payload);
     if take > 0 {
+        if sk.rx.features.contains(Features::RX_STAMPS) {
+            stamps::arrived_early(sk, end, ctx.now);
+        }
         outcome = store(sk, ctx, payload, start, end);
     }
     if seg.has(TcpFlags::FIN) && take == seg.len && outcome == Fate::Taken {

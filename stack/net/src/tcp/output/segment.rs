@@ -9,7 +9,8 @@ use crate::tcp::input::{acking, ecn};
 use crate::tcp::output::{Turn, urg, window};
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::{EcnFlags, Features, Want};
+use crate::tcp::sock::hot::{EcnFlags, Features, Nonagle, Want};
+use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use millrace_wire::frame::TxBatch;
@@ -97,6 +98,9 @@ pub(crate) fn transmit(
         ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
         ctx.mib.add(Counter::IpOutRequests, u64::from(packets));
         sk.warm.counts.sent(packets, octets);
+        if octets > 0 && sk.tx.nonagle.contains(Nonagle::STAMPS) {
+            stamps::sent(sk, ctx, job.seq, octets);
+        }
         acking::event_ack_sent(sk);
     }
     (packets, octets)

@@ -6,9 +6,19 @@ use crate::sock::error::SockError;
 use crate::sock::options::KeptValues;
 use crate::tcp::sock::counts::Events;
 use crate::tcp::sock::listen::Listen;
+use crate::tcp::stamps::Timestamping;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use millrace_wire::seq::SeqNum;
+
+/// How SO_TIMESTAMP tells times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Resolution {
+    /// SO_TIMESTAMP.
+    Micros,
+    /// SO_TIMESTAMPNS.
+    Nanos,
+}
 
 /// Socket options with a connection or without (Linux `struct sock`, `inet_sock`, `inet_connection_sock`).
 #[derive(Clone)]
@@ -58,6 +68,10 @@ pub(crate) struct Options {
     pub local_port_range: (u16, u16),
     /// SO_OOBINLINE.
     pub oob_inline: bool,
+    /// SO_TIMESTAMPING.
+    pub timestamping: Timestamping,
+    /// SO_TIMESTAMP, SO_TIMESTAMPNS.
+    pub timestamp: Option<Resolution>,
 }
 
 impl Options {
@@ -96,6 +110,8 @@ impl Options {
             kept: KeptValues::default(),
             local_port_range: (0, 0),
             oob_inline: false,
+            timestamping: Timestamping::empty(),
+            timestamp: None,
         }
     }
 }
@@ -141,6 +157,12 @@ pub(crate) struct Cold {
     pub urgent: Option<crate::tcp::input::urg::Urgent>,
     /// Sequence number after the urgent data that we sent; meaningful with `Nonagle::URGENT`.
     pub snd_up: SeqNum,
+    /// What waits for MSG_ERRQUEUE; never empty.
+    pub errors: Option<Box<crate::sock::errqueue::ErrQueue>>,
+    /// Times to be told.
+    pub stamps: Option<Box<crate::tcp::stamps::Stamps>>,
+    /// The octet that is number 0 of SOF_TIMESTAMPING_OPT_ID.
+    pub tskey: SeqNum,
     /// Ends of records (MSG_EOR) not sent yet.
     pub eor: Option<Box<crate::tcp::output::eor::Marks>>,
 }
@@ -162,6 +184,9 @@ impl Cold {
             events: Events::default(),
             urgent: None,
             snd_up: SeqNum::default(),
+            errors: None,
+            stamps: None,
+            tskey: SeqNum::default(),
             eor: None,
         }
     }

@@ -76,6 +76,8 @@ bitflags! {
         const URGENT = 256;
         /// Somebody polls the socket and wants to hear of every wake-up.
         const WATCHED = 128;
+        /// The times of arrivals are kept for the reader.
+        const RX_STAMPS = 512;
     }
 }
 
@@ -245,6 +247,8 @@ bitflags! {
         const EOR = 32;
         /// Urgent data is not acknowledged yet.
         const URGENT = 64;
+        /// Times of octets in the queue or the network are to be told.
+        const STAMPS = 128;
     }
 }
 
