@@ -1,6 +1,10 @@
 //! recv and send with all their names, and the flags of both.
 
-use millrace_net::{MsgFlags, Received, SockError, Stack, ops};
+use millrace_net::ops::{self, Op};
+use millrace_net::{
+    ExtendedError, MsgFlags, OptName, Received, SendMsg, SockError, SockId, SockOpt, Stack,
+    Timestamping,
+};
 use millrace_wire::time::Instant;
 
 use crate::call::{self, Buffer, Cmsg, Fd, Out, Return};
@@ -14,6 +18,11 @@ const MAX_COUNT: usize = 0x7fff_f000;
 
 /// Octets of `struct cmsghdr`.
 const CMSG_HEADER: usize = 16;
+
+/// Octets of `struct sockaddr_in`.
+const SOCKADDR_IN: usize = 16;
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// `TCP_CM_INQ`, which is `TCP_INQ`.
 const TCP_CM_INQ: i32 = 36;
@@ -41,10 +50,6 @@ pub(crate) fn recv(
         Err(libc::ENOTSOCK) if flags == 0 => return read(process, stack, now, (fd, room)),
         Err(errno) => return Return::fail(errno).into(),
     };
-    // No option fills the error queue.
-    if flags & libc::MSG_ERRQUEUE != 0 {
-        return Return::fail(libc::EAGAIN).into();
-    }
     let mut bits = flags_of(flags, file);
     let discard = bits.contains(MsgFlags::TRUNC);
     let (len, fault) = match room {
@@ -90,7 +95,11 @@ fn write(
 }
 
 /// What recv returns.
-pub(crate) fn received(wait: &mut RecvWait, result: Result<Received, SockError>) -> Return {
+pub(crate) fn received(
+    wait: &mut RecvWait,
+    result: Result<Received, SockError>,
+    stack: &Stack,
+) -> Return {
     match result {
         Ok(got) if got.len > 0 && wait.fault => Return::fail(libc::EFAULT),
         Ok(got) => {
@@ -100,21 +109,76 @@ pub(crate) fn received(wait: &mut RecvWait, result: Result<Received, SockError>)
                 flags: got.flags.bits().cast_signed(),
                 ..call::Received::default()
             };
-            if let Some(inq) = got.inq {
-                put_cmsg(
-                    &mut message,
-                    wait.control_room,
-                    &Cmsg {
-                        level: libc::IPPROTO_TCP,
-                        ty: TCP_CM_INQ,
-                        data: inq.to_ne_bytes().to_vec(),
-                    },
-                );
+            for cmsg in control(stack, wait.op.sock(), &got) {
+                put_cmsg(&mut message, wait.control_room, &cmsg);
             }
             Return::with(got.len as i64, Out::Msg(message))
         }
         Err(error) => Return::fail(error.errno()),
     }
+}
+
+/// The control messages of what was received, in the kernel's order.
+fn control(stack: &Stack, sock: SockId, got: &Received) -> Vec<Cmsg> {
+    let mut all = Vec::new();
+    if let Some(at) = got.timestamp {
+        stamps(stack, sock, at, got.error.is_some(), &mut all);
+    }
+    if let Some(error) = got.error {
+        all.push(Cmsg {
+            level: libc::IPPROTO_IP,
+            ty: libc::IP_RECVERR,
+            data: extended_error(&error),
+        });
+    }
+    if let Some(inq) = got.inq {
+        all.push(Cmsg {
+            level: libc::IPPROTO_TCP,
+            ty: TCP_CM_INQ,
+            data: inq.to_ne_bytes().to_vec(),
+        });
+    }
+    all
+}
+
+/// The times that the options ask for (Linux `tcp_recv_timestamp`, `__sock_recv_timestamp`). The stack's clock is the
+/// program's.
+fn stamps(stack: &Stack, sock: SockId, at: Instant, sent: bool, all: &mut Vec<Cmsg>) {
+    let (seconds, nanos) = (at.as_nanos() / NANOS_PER_SEC, at.as_nanos() % NANOS_PER_SEC);
+    let mut put = |ty, words: &[u64]| {
+        all.push(Cmsg {
+            level: libc::SOL_SOCKET,
+            ty,
+            data: words.iter().flat_map(|word| word.to_ne_bytes()).collect(),
+        });
+    };
+    if stack.option(sock, OptName::SoTimestamp) == Ok(SockOpt::SoTimestamp(true)) {
+        put(libc::SCM_TIMESTAMP, &[seconds, nanos / 1000]);
+    }
+    if stack.option(sock, OptName::SoTimestampNs) == Ok(SockOpt::SoTimestampNs(true)) {
+        put(libc::SCM_TIMESTAMPNS, &[seconds, nanos]);
+    }
+    let Ok(SockOpt::Timestamping(bits)) = stack.option(sock, OptName::Timestamping) else {
+        return;
+    };
+    let options = Timestamping::from_bits_truncate(bits);
+    let wanted = sent
+        || options.contains(Timestamping::RX_SOFTWARE)
+        || !options.contains(Timestamping::OPT_RX_FILTER);
+    if options.contains(Timestamping::SOFTWARE) && wanted {
+        // The software time; the two others are of hardware.
+        put(libc::SCM_TIMESTAMPING, &[seconds, nanos, 0, 0, 0, 0]);
+    }
+}
+
+/// `struct sock_extended_err`, and the address of the offender: nobody's.
+fn extended_error(error: &ExtendedError) -> Vec<u8> {
+    let mut bytes = error.errno.to_ne_bytes().to_vec();
+    bytes.extend([error.origin, error.ty, error.code, 0]);
+    bytes.extend(error.info.to_ne_bytes());
+    bytes.extend(error.data.to_ne_bytes());
+    bytes.resize(bytes.len() + SOCKADDR_IN, 0);
+    bytes
 }
 
 /// Adds a control message as far as there is room (Linux `put_cmsg`): one that is cut, or does not even begin, sets
@@ -160,11 +224,13 @@ pub(crate) fn send(
     if flags & libc::MSG_FASTOPEN != 0 {
         return Return::fail(libc::EOPNOTSUPP).into();
     }
-    // Linux `sock_cmsg_send`: nothing of SOL_SOCKET is known here, other levels are not TCP's.
-    if control.iter().any(|cmsg| cmsg.level == libc::SOL_SOCKET) {
+    let Some(timestamping) = per_call(control) else {
         return Return::fail(libc::EINVAL).into();
-    }
-    let bits = flags_of(flags, file);
+    };
+    let msg = SendMsg {
+        flags: flags_of(flags, file),
+        timestamping,
+    };
     let (data, fault) = match data {
         Buffer::Given(mut data) => {
             data.truncate(MAX_COUNT);
@@ -172,8 +238,26 @@ pub(crate) fn send(
         }
         Buffer::Null(len) => (Vec::new(), len > 0),
     };
-    let op = ops::Send::owned(sock, data, bits.into());
+    let op = ops::Send::owned(sock, data, msg);
     process.first_step(stack, now, (fd, Wait::Send(SendWait { op, fault })))
+}
+
+/// Linux `sock_cmsg_send`: which times a call wants told. Other levels than SOL_SOCKET are not TCP's, other messages
+/// of it are not known here: none.
+fn per_call(control: &[Cmsg]) -> Option<Option<Timestamping>> {
+    let mut chosen = None;
+    for cmsg in control.iter().filter(|c| c.level == libc::SOL_SOCKET) {
+        if cmsg.ty != libc::SO_TIMESTAMPING {
+            return None;
+        }
+        let bits = u32::from_ne_bytes(<[u8; 4]>::try_from(cmsg.data.as_slice()).ok()?);
+        let flags = Timestamping::from_bits(bits)?;
+        if !Timestamping::PER_CALL.contains(flags) {
+            return None;
+        }
+        chosen = Some(flags);
+    }
+    Some(chosen)
 }
 
 /// What send returns.

@@ -170,7 +170,7 @@ impl Wait {
             }
             Self::Recv(wait) => {
                 let received = over(wait.op.step(stack, now))?;
-                Some(msg::received(wait, received))
+                Some(msg::received(wait, received, stack))
             }
             Self::Close(op) => over(op.step(stack, now)).map(nothing),
             Self::Poll(wait) => wait.step(process, stack, now),
@@ -194,7 +194,7 @@ impl Wait {
             }
             Self::Recv(wait) => {
                 let received = wait.op.cancel(stack, now, why);
-                msg::received(wait, received)
+                msg::received(wait, received, stack)
             }
             Self::Close(op) => nothing(op.cancel(stack, now, why)),
             Self::Poll(_) => Return::fail(libc::EINTR),

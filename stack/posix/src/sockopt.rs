@@ -94,6 +94,9 @@ fn socket_level(name: i32) -> Option<(OptName, Form)> {
         libc::SO_REUSEADDR => (OptName::ReuseAddr, Flag(SockOpt::ReuseAddr)),
         libc::SO_REUSEPORT => (OptName::ReusePort, Flag(SockOpt::ReusePort)),
         libc::SO_OOBINLINE => (OptName::OobInline, Flag(SockOpt::OobInline)),
+        libc::SO_TIMESTAMP => (OptName::SoTimestamp, Flag(SockOpt::SoTimestamp)),
+        libc::SO_TIMESTAMPNS => (OptName::SoTimestampNs, Flag(SockOpt::SoTimestampNs)),
+        libc::SO_TIMESTAMPING => (OptName::Timestamping, Unsigned(SockOpt::Timestamping)),
         libc::SO_KEEPALIVE => (OptName::KeepAlive, Flag(SockOpt::KeepAlive)),
         libc::SO_LINGER => (OptName::Linger, Linger),
         libc::SO_SNDBUF => (OptName::SndBuf, Unsigned(SockOpt::SndBuf)),
@@ -397,6 +400,8 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::Cork(on)
         | SockOpt::QuickAck(on)
         | SockOpt::OobInline(on)
+        | SockOpt::SoTimestamp(on)
+        | SockOpt::SoTimestampNs(on)
         | SockOpt::AcceptConn(on)
         | SockOpt::ThinLinearTimeouts(on)
         | SockOpt::IsMptcp(on)
@@ -416,6 +421,7 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::WindowClamp(n)
         | SockOpt::RtoMaxMs(n)
         | SockOpt::Timestamp(n)
+        | SockOpt::Timestamping(n)
         | SockOpt::Mtu(n)
         | SockOpt::NotSentLowat(n) => int(n.cast_signed()),
         SockOpt::Linger2(n)

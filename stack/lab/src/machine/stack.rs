@@ -186,6 +186,10 @@ impl Machine for StackMachine {
         self.host.now().since(START)
     }
 
+    fn realtime_start(&self) -> Duration {
+        START.since(Instant::ZERO)
+    }
+
     fn pass_time(&mut self, until: Duration) -> Result<Passed, Broken> {
         let until = (START + until).max(self.host.now());
         let before = self.mark();

@@ -377,3 +377,61 @@ fn tcp_info_is_as_long_as_there_is_room() {
         assert!(bytes.first().is_none_or(|state| *state == 1));
     }
 }
+
+/// Send times through MSG_ERRQUEUE, and the time of arrival beside the data, as the kernel lays them out.
+#[test]
+fn times_are_control_messages() {
+    let mut lab = Lab::new();
+    let listener = lab.listener();
+    let fd = lab.child(listener);
+    let errors = |room| Call::Recv {
+        fd,
+        room: Buffer::Given(0),
+        control_room: room,
+        flags: libc::MSG_ERRQUEUE,
+    };
+    assert_eq!(lab.value(errors(512)), errno(libc::EAGAIN));
+    let flags = libc::SOF_TIMESTAMPING_TX_ACK
+        | libc::SOF_TIMESTAMPING_RX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_SOFTWARE
+        | libc::SOF_TIMESTAMPING_OPT_ID
+        | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    let name = libc::SO_TIMESTAMPING;
+    let set = set_int(fd, libc::SOL_SOCKET, name, flags.cast_signed());
+    assert_eq!(lab.value(set), 0);
+    assert_eq!(lab.value(write(fd, 30)), 30);
+    lab.pass(7);
+    lab.segment(ACK, 1, 31, 10);
+    let Out::Msg(told) = lab.call(errors(512)).out else {
+        panic!("no message");
+    };
+    let kinds = told.control.iter().map(|c| (c.level, c.ty, c.data.len()));
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        [
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, 48),
+            (libc::IPPROTO_IP, libc::IP_RECVERR, 32)
+        ]
+    );
+    assert_eq!(told.flags, libc::MSG_ERRQUEUE);
+    // ENOMSG, of an ACK (2), for octet 29.
+    assert_eq!(told.control[1].data[..8], [42, 0, 0, 0, 4, 0, 0, 0]);
+    assert_eq!(told.control[1].data[8..16], [2, 0, 0, 0, 29, 0, 0, 0]);
+    let at = lab.machine.realtime_start() + Duration::from_millis(7);
+    let expected: Vec<u8> = [at.as_secs(), u64::from(at.subsec_nanos())]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect();
+    assert_eq!(told.control[0].data[..16], expected);
+    let receive = Call::Recv {
+        fd,
+        room: Buffer::Given(10),
+        control_room: 64,
+        flags: 0,
+    };
+    let Out::Msg(got) = lab.call(receive).out else {
+        panic!("no message");
+    };
+    assert_eq!((got.data.len(), got.control.len()), (10, 1));
+    assert_eq!(got.control[0].data[..16], expected);
+}
