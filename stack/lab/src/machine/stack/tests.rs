@@ -1,3 +1,4 @@
+mod any;
 mod calls;
 mod epoll;
 mod peer;

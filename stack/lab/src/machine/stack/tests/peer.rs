@@ -303,6 +303,11 @@ impl Lab {
         self.remote.set_port(REMOTE.port() + i);
     }
 
+    /// Segments go to the listener's port.
+    pub fn listen_port(&mut self) {
+        self.local = LOCAL;
+    }
+
     /// Accepts the connection that waits.
     pub fn child_of(&mut self, listener: Fd) -> Fd {
         let accepted = self.value(accept(listener));
