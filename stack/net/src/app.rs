@@ -7,6 +7,7 @@ use crate::stats::Counter;
 use crate::tcp::input::acking;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
+use core::mem::take;
 use millrace_ring::bytes::Skipped;
 use millrace_wire::frame::RxFrame;
 use millrace_wire::time::Instant;
@@ -112,7 +113,7 @@ impl Stack {
                 continue;
             };
             sk.warm.event_queued = false;
-            let ready = core::mem::replace(&mut sk.warm.pending, Readiness::NONE);
+            let ready = take(&mut sk.warm.pending);
             let user = sk.warm.user;
             let watched = sk.rx.features.contains(Features::WATCHED);
             let readable = ready.contains(Readiness::IN) && ready_to_read(sk);
@@ -123,7 +124,12 @@ impl Stack {
                 (false, false) => ready.without(Readiness::IN | Readiness::CHANGE),
             };
             if sk.rx.features.intersects(Features::OWNED) && ready != Readiness::NONE {
-                services.ready(self, now, id, user, ready);
+                // Each connection wakes one exclusive waiter.
+                let arrived = sk.cold.listen.as_mut().map(|l| take(&mut l.arrived));
+                let times = arrived.filter(|_| watched).unwrap_or(1).max(1);
+                for _ in 0..times {
+                    services.ready(self, now, id, user, ready);
+                }
             }
         }
     }

@@ -442,6 +442,9 @@ impl Stack {
         if !sk.rx.features.intersects(Features::OWNED) {
             // What happened so far is to be seen by `readiness`.
             sk.warm.pending = Readiness::NONE;
+            if let Some(listen) = &mut sk.cold.listen {
+                listen.arrived = 0;
+            }
         }
         sk.rx.features.insert(Features::WATCHED);
         sk.warm.user = user;

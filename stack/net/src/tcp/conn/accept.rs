@@ -20,6 +20,7 @@ impl Stack {
         };
         if let Some(listen) = &mut sk.cold.listen {
             listen.accept.push_back(child);
+            listen.arrived = listen.arrived.saturating_add(1);
             sk.note(Readiness::IN);
         }
         self.settle(parent);

@@ -10,6 +10,8 @@ pub(crate) struct Listen {
     pub backlog: u32,
     /// Complete connections, oldest first.
     pub accept: VecDeque<SockId>,
+    /// Of these, how many came since watchers were last told: one wake-up each.
+    pub arrived: u32,
     /// Handshakes in progress.
     pub requests: u32,
 }

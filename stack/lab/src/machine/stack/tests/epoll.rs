@@ -3,6 +3,8 @@
 use millrace_posix::call::{Call, EpollEvent, Fd, Out};
 use millrace_wire::tcp::TcpFlags;
 
+use crate::machine::Machine;
+
 use super::peer::{Lab, connect, errno, poll, read, write};
 
 const ACK: TcpFlags = TcpFlags::ACK;
@@ -317,6 +319,29 @@ fn one_exclusive_epoll_is_woken_per_connection() {
     lab.next_port();
     lab.handshake();
     assert_eq!(lab.returned(third), Some((1, 0)));
+}
+
+#[test]
+fn connections_of_one_batch_wake_one_exclusive_epoll_each() {
+    let mut lab = Lab::new();
+    let listener = lab.listener();
+    let eps = [0; 3].map(|_| create(&mut lab));
+    for ep in eps {
+        add(&mut lab, ep, listener, IN | EXCLUSIVE);
+    }
+    let waiting = eps.map(|ep| lab.waits(wait(ep, 8, -1)));
+    let mut last = Vec::new();
+    for port in [0, 1] {
+        lab.use_port(port);
+        lab.listen_port();
+        lab.syn();
+        last.push(lab.packet(ACK, (1, 1), 0));
+    }
+    lab.machine.inject(&last).expect("injected");
+    assert_eq!(
+        waiting.map(|ticket| lab.returned(ticket)),
+        [Some((1, 0)), Some((1, 0)), None]
+    );
 }
 
 #[test]
