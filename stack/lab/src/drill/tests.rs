@@ -1,4 +1,14 @@
-use super::{Checks, Delivery, RunConfig, Verdict, run_text};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use millrace_posix::call::{Call, Return};
+
+use super::{
+    Checks, Delivery, Ground, Record, RunConfig, Verdict, Way, parse, run, run_on, run_text,
+};
+use crate::machine::{
+    Broken, Machine, Passed, Progress, SentPacket, StackConfig, StackMachine, Ticket,
+};
 
 const LISTEN: &str = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0\n\
     +0 < S 0:0(0) win 1000 <mss 1000>\n+0 > S. 0:0(0) ack 1 <mss 1460>\n\
@@ -129,4 +139,142 @@ fn segments_are_glued_unless_strict() {
     );
     let strict = format!("--strict_segments\n{LISTEN}{script}");
     fails_at(verdict(&strict, Checks::Strict), 10, "flags");
+}
+
+/// A stack in a time that is as late as a busy machine's: every wait lasts `late` too long.
+struct Busy {
+    inner: StackMachine,
+    late: Duration,
+}
+
+impl Machine for Busy {
+    fn now(&self) -> Duration {
+        self.inner.now()
+    }
+
+    fn pass_time(&mut self, until: Duration) -> Result<Passed, Broken> {
+        self.inner.pass_time(until + self.late)
+    }
+
+    fn inject(&mut self, packets: &[Vec<u8>]) -> Result<(), Broken> {
+        self.inner.inject(packets)
+    }
+
+    fn sent(&mut self) -> &mut VecDeque<SentPacket> {
+        self.inner.sent()
+    }
+
+    fn start(&mut self, call: Call) -> Result<Progress, Broken> {
+        self.inner.start(call)
+    }
+
+    fn returned(&mut self, ticket: Ticket) -> Option<(Return, Duration)> {
+        self.inner.returned(ticket)
+    }
+
+    fn set_sysctl(&mut self, name: &str, value: &str) -> Result<(), Broken> {
+        self.inner.set_sysctl(name, value)
+    }
+
+    fn counter(&mut self, name: &str) -> Option<u64> {
+        self.inner.counter(name)
+    }
+
+    fn is_real_time(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_busy_machine_gets_no_verdict() {
+    let script = parse("0 `true`\n+.1 < icmp echo_request\n+0 > icmp echo_reply").unwrap();
+    let ground = Ground::of(&script).unwrap();
+    let verdict = |late: u64, config: RunConfig| {
+        let mut machine = Busy {
+            inner: StackMachine::new(StackConfig::new(ground.local)).unwrap(),
+            late: Duration::from_millis(late),
+        };
+        run_on(&script, config, &mut machine).verdict
+    };
+    let config = RunConfig::new(Delivery::OneByOne, Checks::Upstream);
+    assert_eq!(verdict(1, config), Verdict::Pass);
+    assert_eq!(
+        verdict(20, config),
+        Verdict::Late {
+            line: 1,
+            by: 20_000
+        }
+    );
+    let patient = RunConfig {
+        lateness: Some(30_000),
+        ..config
+    };
+    assert_eq!(verdict(20, patient), Verdict::Pass);
+}
+
+#[test]
+fn what_happened_is_kept_on_request() {
+    let script = parse(&format!("{LISTEN}+0 write(4, ..., 10) = 10")).unwrap();
+    let config = RunConfig {
+        record: Record::Everything,
+        ..RunConfig::new(Delivery::OneByOne, Checks::Upstream)
+    };
+    let report = run(&script, config);
+    assert_eq!(report.verdict, Verdict::Pass);
+    let ways: Vec<Way> = report.packets.iter().map(|packet| packet.way).collect();
+    assert_eq!(
+        ways,
+        [Way::In, Way::Out, Way::In, Way::Out],
+        "what nobody expected is there too"
+    );
+    assert!(report.packets.is_sorted_by_key(|packet| packet.at));
+    assert_eq!(
+        report.log.last().map(|entry| entry.what.as_str()),
+        Some("write = 10")
+    );
+}
+
+#[test]
+fn mismatches_that_the_script_calls_harmless() {
+    let wrong =
+        format!("{LISTEN}+0 close(9) = 0\n+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 2\n");
+    fails_at(verdict(&wrong, Checks::Strict), 8, "close");
+    let calls = format!("--non_fatal=syscall\n{wrong}");
+    fails_at(
+        verdict(&calls, Checks::Strict),
+        11,
+        "acknowledgement number",
+    );
+    let both = format!("--non_fatal=packet,syscall\n{wrong}");
+    assert_eq!(verdict(&both, Checks::Strict), Verdict::Pass);
+}
+
+#[test]
+fn code_is_judged_at_the_end_and_a_child_has_a_descriptor_once_accepted() {
+    fails_at(
+        connected("+0 %{ assert tcpi_snd_cwnd == 11 }%"),
+        8,
+        "assertion",
+    );
+    assert_eq!(
+        connected("+0 %{ assert tcpi_state == TCP_ESTABLISHED }%"),
+        Verdict::Pass
+    );
+    fails_at(
+        connected("+0 %{ assert False }%\n+0 close(9) = 0"),
+        9,
+        "close",
+    );
+    is_unsupported(connected("+0 %{ assert tcpi_no_such }%"), 8);
+    let early = LISTEN.replace("+0 accept(3, ..., ...) = 4\n", "+0 %{ assert True }%\n");
+    is_unsupported(verdict(&early, Checks::Upstream), 7);
+}
+
+#[test]
+fn exit_statuses_are_judged() {
+    fails_at(connected("+0 `false`"), 8, "exit status");
+    assert_eq!(
+        connected("+0 `nstat -az | grep TcpPassiveOpens | grep -q ' 1 '`"),
+        Verdict::Pass
+    );
 }

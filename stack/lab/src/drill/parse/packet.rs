@@ -195,7 +195,14 @@ fn options(i: &mut Tokens<'_>) -> Parsed<Options> {
 
 fn option(i: &mut Tokens<'_>) -> Parsed<TcpOption> {
     let name = any_word.parse_next(i)?;
-    Ok(match name.as_str() {
+    let named = |i: &mut Tokens<'_>| named_option(i, &name);
+    cut_err(named)
+        .context(expected("the value of a TCP option"))
+        .parse_next(i)
+}
+
+fn named_option(i: &mut Tokens<'_>, name: &str) -> Parsed<TcpOption> {
+    Ok(match name {
         "nop" => TcpOption::Nop,
         "eol" => TcpOption::Eol,
         "mss" => TcpOption::Mss(number.parse_next(i)?),

@@ -1,7 +1,9 @@
-use super::parse;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{parse, parse_with};
 use crate::drill::ast::{
-    Action, Body, Command, Direction, Echoed, Ecn, EcnFlags, Event, Expr, Field, Flags, Options,
-    Packet, Script, Tcp, TcpOption, When,
+    Action, Body, Command, Direction, Echoed, Ecn, EcnFlags, Encap, Event, Expr, Field, Flags,
+    MplsLabel, Options, Packet, Script, Tcp, TcpOption, When,
 };
 use proptest::prelude::*;
 
@@ -298,6 +300,98 @@ fn what_is_wrong_is_refused_with_its_line() {
     );
     assert_eq!(line("0 \"unfinished"), 1);
     assert!(parse("").is_err());
+}
+
+#[test]
+fn headers_around_a_packet() {
+    let encap = |text: &str| packet(&format!("0 < {text} . 1:1(0) ack 1 win 1")).encap;
+    let v4 = |text: &str| text.parse::<Ipv4Addr>().expect("an address");
+    let v6 = |text: &str| text.parse::<Ipv6Addr>().expect("an address");
+    assert_eq!(
+        encap("ipv4 192.0.2.1 > 192.168.0.1:"),
+        [Encap::Ipv4(v4("192.0.2.1"), v4("192.168.0.1"))]
+    );
+    assert_eq!(
+        encap("ipv6 2001:db8::1 > fd3d:a0b:17d6::1: [ect0]"),
+        [Encap::Ipv6(v6("2001:db8::1"), v6("fd3d:a0b:17d6::1"))]
+    );
+    let gre = Encap::Gre {
+        sum: None,
+        off: None,
+        key: Some(80),
+        seq: Some(7),
+    };
+    assert_eq!(encap("gre [key 80, seq 7]:"), [gre]);
+    let label = |label, bottom, ttl| MplsLabel {
+        label,
+        tc: 0,
+        bottom,
+        ttl,
+    };
+    assert_eq!(
+        encap("mpls (label 0, tc 0, ttl 0) (label 1048575, tc 0, [S], ttl 255):"),
+        [Encap::Mpls(vec![
+            label(0, false, 0),
+            label(1_048_575, true, 255)
+        ])]
+    );
+    assert!(parse("0 < mpls (label 1048576, tc 0, ttl 0): . 1:1(0) win 1").is_err());
+}
+
+#[test]
+fn words_that_stand_for_something_else() {
+    let define = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let source = "--define=LEN=5\n0 read(FD, ..., LEN) = LEN\n+0 setsockopt(3, 1, 2, KEY, 1) = 0\n+0 CMD\n+0 \"FD\"";
+    let error = parse_with(
+        source,
+        &[
+            define("FD", "4"),
+            define("KEY", "\"k\""),
+            define("CMD", "`a b`"),
+        ],
+    );
+    assert_eq!(
+        error.map_err(|error| error.line).unwrap_err(),
+        5,
+        "no replacement in strings"
+    );
+    let source = source.trim_end_matches("+0 \"FD\"");
+    let given = [
+        define("FD", "4"),
+        define("KEY", "\"k\""),
+        define("CMD", "`a b`"),
+        define("LEN", "0x10"),
+    ];
+    let actions: Vec<Action> = parse_with(source, &given)
+        .unwrap()
+        .events
+        .into_iter()
+        .map(|event| event.action)
+        .collect();
+    let Action::Syscall(read) = &actions[0] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(
+        read.args,
+        [Expr::Int(4), Expr::Ellipsis, Expr::Int(16)],
+        "the command line wins"
+    );
+    let Action::Syscall(set) = &actions[1] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(set.args[3], Expr::Str(b"k".to_vec()));
+    assert_eq!(actions[2], Action::Command("a b".to_owned()));
+}
+
+#[test]
+fn errors_have_a_place() {
+    let source = "0 `a`\n+0 > . 1:1(0) ack 1 <mss>";
+    let error = parse(source).unwrap_err();
+    assert_eq!((error.line, error.column), (2, 25), "{error}");
+    assert_eq!(
+        error.excerpt(source),
+        "+0 > . 1:1(0) ack 1 <mss>\n                        ^"
+    );
 }
 
 proptest! {
