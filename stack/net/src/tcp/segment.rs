@@ -50,6 +50,14 @@ impl Segment {
         self.seq + self.len + flags
     }
 
+    /// Begins at, reaches into, or ends empty at the window from `start` up to `end` (Linux `tcp_in_window`, the rule of
+    /// mini-sockets).
+    pub(crate) fn is_in_window(&self, start: SeqNum, end: SeqNum) -> bool {
+        self.seq == start
+            || self.end_seq().after(start) && self.seq.before(end)
+            || self.seq == end && self.end_seq() == end
+    }
+
     #[inline]
     pub(crate) fn has(&self, flags: TcpFlags) -> bool {
         self.flags.contains(flags)

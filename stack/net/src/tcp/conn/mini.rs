@@ -7,6 +7,7 @@ use crate::ids::SockId;
 use crate::stats::Counter;
 use crate::tcp::conn::active;
 use crate::tcp::input::Fate;
+use crate::tcp::input::validate::may_always_answer;
 use crate::tcp::output;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::cold::{Cold, PortOrigin};
@@ -48,7 +49,7 @@ impl Stack {
             Check::Drop(reason) => Fate::Dropped(reason),
             Check::Reset(reason) => Fate::Reset(reason),
             Check::SynAck => self.syn_again(id),
-            Check::Ack(reason) => self.request_ack(id, reason),
+            Check::Ack(reason) => self.request_ack(id, seg, reason),
             Check::Embryonic(reset) => {
                 self.ctx.mib.inc(Counter::TcpExtEmbryonicRsts);
                 self.ctx.mib.inc(Counter::TcpAttemptFails);
@@ -86,8 +87,8 @@ impl Stack {
         Fate::Taken
     }
 
-    fn request_ack(&mut self, id: SockId, reason: DropReason) -> Fate {
-        if !self.is_request_limited(id)
+    fn request_ack(&mut self, id: SockId, seg: &Segment, reason: DropReason) -> Fate {
+        if (may_always_answer(seg) || !self.is_request_limited(id))
             && let Some(req) = self.socks.requests.get(id)
         {
             let ts = req.ts_ok.then(|| Timestamps {
@@ -257,10 +258,12 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     let ts = ts.filter(|_| req.ts_ok);
     let paws =
         req.ts_recent != 0 && ts.is_some_and(|t| req.ts_recent.wrapping_sub(t.val) as i32 > 0);
-    let only_syn = seg.flags.intersects(TcpFlags::SYN)
-        && !seg
-            .flags
-            .intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN);
+    let only_syn =
+        seg.flags.intersects(TcpFlags::SYN) && !seg.flags.intersects(TcpFlags::ACK | TcpFlags::RST);
+    // Only what a SYN-ACK carried can be echoed.
+    let (first, last) = req.ts_sent;
+    let forged =
+        ts.is_some_and(|t| t.ecr != 0 && t.ecr.wrapping_sub(first) > last.wrapping_sub(first));
     if seg.seq == req.irs && only_syn && !paws {
         return Check::SynAck;
     }
@@ -268,11 +271,8 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
         return Check::Reset(DropReason::TcpInvalidAck);
     }
     let start = req.irs + 1;
-    let in_window = seg.end_seq().at_or_after(start) && seg.seq.at_or_before(start + req.rcv_wnd);
-    let in_window =
-        in_window && !(seg.end_seq() == start && seg.seq.before(start) && seg.seq != req.irs);
-    if paws || !in_window {
-        let reason = if paws {
+    if paws || forged || !seg.is_in_window(start, start + req.rcv_wnd) {
+        let reason = if paws || forged {
             DropReason::TcpPaws
         } else {
             DropReason::TcpOutOfWindow

@@ -100,6 +100,7 @@ impl Stack {
             synack_at: self.ctx.now,
             wheel: TimerEntry::default(),
             ts_recent: ts.map_or(0, |t| t.val),
+            ts_sent: (0, 0),
             ts_offset: isn::ts_offset(&self.ctx, &tuple),
             rcv_wnd: initial.wnd,
             snd_wnd: u32::from(seg.window),
@@ -136,7 +137,7 @@ impl Stack {
 
     /// Sends the SYN-ACK of a request, first time or again.
     pub(crate) fn send_syn_ack(&mut self, id: SockId, dst: Option<Dst>) {
-        let Some(req) = self.socks.requests.get(id) else {
+        let Some(req) = self.socks.requests.get_mut(id) else {
             return;
         };
         let Some(dst) = dst.or_else(|| self.ctx.route(req.tuple.remote, Some(req.tuple.local)))
@@ -147,6 +148,14 @@ impl Stack {
             val: self.ctx.ts_now(req.ts_offset),
             ecr: req.ts_recent,
         });
+        if let Some(ts) = ts {
+            let first = if req.retransmits == 0 {
+                ts.val
+            } else {
+                req.ts_sent.0
+            };
+            req.ts_sent = (first, ts.val);
+        }
         let user_mss = self
             .socks
             .tcp

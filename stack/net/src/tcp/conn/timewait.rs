@@ -6,6 +6,7 @@ use crate::ids::SockId;
 use crate::stats::Counter;
 use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::input::Fate;
+use crate::tcp::input::validate::{PAWS_24DAYS, may_always_answer};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
@@ -15,6 +16,9 @@ use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::{Timestamps, write_established};
 use millrace_wire::time::Instant;
+
+/// Seconds after which a RST with an old timestamp counts.
+const PAWS_MSL: u32 = 60;
 
 /// What a segment does to a mini-socket (Linux `enum tcp_tw_status`).
 enum Status {
@@ -138,7 +142,7 @@ impl Stack {
                 self.kill_time_wait(tw);
                 Fate::Reset(reason)
             }
-            Status::Ack(reason) => self.time_wait_ack(tw, reason),
+            Status::Ack(reason) => self.time_wait_ack(tw, seg, reason),
             Status::Syn(iss) => self.reincarnate(tw, seg, payload, iss),
         }
     }
@@ -156,23 +160,25 @@ impl Stack {
             .lhash
             .lookup(seg.tuple.local, seg.tuple.lport, seg.hash);
         let Some(listener) = listener else {
-            return self.time_wait_ack(tw, DropReason::TcpTimeWait);
+            return self.time_wait_ack(tw, seg, DropReason::TcpTimeWait);
         };
         self.ctx.mib.inc(Counter::TcpExtTWRecycled);
         self.kill_time_wait(tw);
         self.listener_input(listener, seg, payload, Some(iss))
     }
 
-    fn time_wait_ack(&mut self, tw: SockId, reason: DropReason) -> Fate {
+    fn time_wait_ack(&mut self, tw: SockId, seg: &Segment, reason: DropReason) -> Fate {
         let now = self.ctx.now.as_millis() as u32 | 1;
         let limit = self.ctx.sysctl.tcp_invalid_ratelimit;
         let Some(mini) = self.socks.tw.get_mut(tw) else {
             return Fate::Dropped(reason);
         };
-        if mini.last_oow_ack != 0 && now.wrapping_sub(mini.last_oow_ack) < limit {
-            return Fate::Dropped(reason);
+        if !may_always_answer(seg) {
+            if mini.last_oow_ack != 0 && now.wrapping_sub(mini.last_oow_ack) < limit {
+                return Fate::Dropped(reason);
+            }
+            mini.last_oow_ack = now;
         }
-        mini.last_oow_ack = now;
         let ts = mini.ts_ok.then(|| Timestamps {
             val: self.ctx.ts_now(mini.ts_offset),
             ecr: mini.ts_recent,
@@ -191,10 +197,14 @@ impl Stack {
     }
 }
 
-fn paws_reject(mini: &TimeWait, ts: Option<Timestamps>, seconds: u32) -> bool {
+/// An older timestamp than the last one. A RST counts even so once the last one is a minute old (Linux
+/// `tcp_paws_reject`).
+fn paws_reject(mini: &TimeWait, seg: &Segment, ts: Option<Timestamps>, seconds: u32) -> bool {
+    let age = seconds.wrapping_sub(mini.ts_recent_stamp);
     mini.ts_ok
+        && !(seg.has(TcpFlags::RST) && age >= PAWS_MSL)
         && mini.ts_recent != 0
-        && seconds.wrapping_sub(mini.ts_recent_stamp) < crate::tcp::input::validate::PAWS_24DAYS
+        && age < PAWS_24DAYS
         && ts.is_some_and(|t| mini.ts_recent.wrapping_sub(t.val) as i32 > 0)
 }
 
@@ -214,26 +224,17 @@ fn fin_wait2(
     seconds: u32,
 ) -> Status {
     let end = mini.rcv_nxt + (u32::from(mini.rcv_wnd) << mini.rcv_wscale);
-    let in_window = seg.end_seq().at_or_after(mini.rcv_nxt) && seg.seq.at_or_before(end);
     let rst = seg.has(TcpFlags::RST);
-    if paws_reject(mini, ts, seconds) || !in_window {
-        return if rst {
-            Status::Silent
-        } else {
-            Status::Ack(DropReason::TcpOutOfWindow)
-        };
+    if paws_reject(mini, seg, ts, seconds) || !seg.is_in_window(mini.rcv_nxt, end) {
+        return Status::Ack(DropReason::TcpOutOfWindow);
     }
     if rst {
-        return if seg.seq == mini.rcv_nxt {
-            Status::Kill
-        } else {
-            Status::Ack(DropReason::TcpInvalidRst)
-        };
+        return Status::Kill;
     }
     if seg.has(TcpFlags::SYN) && !seg.seq.before(mini.rcv_nxt) {
         return Status::Reset(DropReason::TcpInvalidSyn);
     }
-    if !seg.has(TcpFlags::ACK) || !seg.end_seq().after(mini.rcv_nxt) {
+    if !seg.has(TcpFlags::ACK) || !seg.end_seq().after(mini.rcv_nxt) || seg.end_seq() == seg.seq {
         return Status::Silent;
     }
     if !seg.has(TcpFlags::FIN) || seg.end_seq() != mini.rcv_nxt + 1 {
@@ -255,7 +256,7 @@ fn time_wait(
     seconds: u32,
     rfc1337: bool,
 ) -> Status {
-    let paws = paws_reject(mini, ts, seconds);
+    let paws = paws_reject(mini, seg, ts, seconds);
     let rst = seg.has(TcpFlags::RST);
     if !paws && seg.seq == mini.rcv_nxt && (seg.seq == seg.end_seq() || rst) {
         if rst {

@@ -13,6 +13,7 @@ use crate::tcp::recovery::records::Cleaned;
 use crate::tcp::recovery::scoreboard;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::cold::PortOrigin;
 use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
@@ -44,8 +45,10 @@ pub(crate) fn process(
     let (una, ack) = (sk.tx.snd_una, seg.ack);
     if ack.before(una) {
         // RFC 5961 §5.2: far too old is a blind injection.
-        if ack.before(una - sk.tx.max_window) {
-            validate::challenge(sk, ctx);
+        if ack.before(una - oldest_ack(sk)) {
+            if sk.rx.state != TcpState::SynRecv {
+                validate::challenge(sk, ctx);
+            }
             return Verdict::Invalid(DropReason::TcpOldAck);
         }
         // Its SACK blocks still tell something.
@@ -57,8 +60,7 @@ pub(crate) fn process(
         return Verdict::Old;
     }
     if ack.after(sk.tx.snd_nxt) {
-        // Linux answers in all states but this one.
-        if sk.rx.state != TcpState::Established {
+        if sk.rx.state != TcpState::SynRecv {
             validate::challenge(sk, ctx);
         }
         return Verdict::Invalid(DropReason::TcpAckUnsent);
@@ -92,6 +94,18 @@ pub(crate) fn process(
     timer::heard(sk, ctx);
     after_ack(sk, ctx, &facts);
     Verdict::Acceptable
+}
+
+/// How far back an ACK may lie: no further than the peer's largest window (RFC 5961 §5.2), nor than all that it has
+/// acknowledged so far, a SYN by which we connected and a FIN included (Linux `bytes_acked`).
+fn oldest_ack(sk: &TcpSock) -> u32 {
+    let Some(rings) = &sk.rings else {
+        return sk.tx.max_window;
+    };
+    let syn = sk.cold.port_origin != PortOrigin::Inherited && sk.tx.snd_una.after(sk.warm.iss);
+    let fin = sk.tx.fin_queued && sk.tx.snd_una == sk.end_of_queue();
+    let acked = rings.snd_out.head() + u64::from(syn) + u64::from(fin);
+    acked.min(u64::from(sk.tx.max_window)) as u32
 }
 
 /// The fast path's ACK: the window stands, there is no SACK, and the number lies in `(snd_una, snd_nxt]`.

@@ -5,7 +5,6 @@ use crate::core::{Ctx, Lent};
 use crate::drop::DropReason;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
-use crate::tcp::conn::close;
 use crate::tcp::input::ofo::Added;
 use crate::tcp::input::{Fate, acking, fast, fin};
 use crate::tcp::output::ack as out_ack;
@@ -96,7 +95,8 @@ fn prune(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
     reserve(sk, ctx, len)
 }
 
-fn ring_is_empty(sk: &mut TcpSock) -> bool {
+/// Nothing waits to be read.
+pub(crate) fn ring_is_empty(sk: &mut TcpSock) -> bool {
     sk.rings
         .as_mut()
         .is_some_and(|r| r.rcv_in.tail() == r.rcv_in.head())
@@ -173,18 +173,11 @@ pub(crate) fn queue(
     }
     let rcv_nxt = sk.rx.rcv_nxt;
     let window_end = rcv_nxt + sk.rx.receive_window();
-    let closed =
-        sk.rx.features.contains(Features::RCV_SHUTDOWN) && sk.rx.state != TcpState::Established;
-    if closed && (seg.seq + seg.len).after(rcv_nxt) {
-        // Nobody will ever read it (RFC 9293 SHLD-3).
-        ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
-        close::done(sk, ctx);
-        return Fate::Reset(DropReason::TcpClosed);
-    }
-    let beyond = if seg.len > 0 {
-        seg.seq.at_or_after(window_end)
+    // A bare FIN is taken even when the window is closed.
+    let beyond = if seg.seq == rcv_nxt {
+        window_end == rcv_nxt && seg.len > 0
     } else {
-        seg.seq.after(window_end)
+        seg.seq.at_or_after(window_end)
     };
     if beyond {
         acking::enter_quickack(sk);
@@ -199,7 +192,7 @@ pub(crate) fn queue(
 }
 
 /// Case: everything was received before.
-fn old(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
+pub(crate) fn old(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
     ctx.mib.inc(Counter::TcpExtDelayedACKLost);
     set_dsack(
         sk,

@@ -27,7 +27,8 @@ pub(crate) fn input(
         return fate;
     }
     match ack::process(sk, ctx, seg, &options) {
-        ack::Verdict::Acceptable | ack::Verdict::Old => {}
+        ack::Verdict::Acceptable => validate::replace_ts_recent(sk, ctx, seg, &options),
+        ack::Verdict::Old => {}
         ack::Verdict::Invalid(reason) => return Fate::Dropped(reason),
     }
     if seg.has(TcpFlags::URG) || sk.rx.features.contains(Features::URGENT) {

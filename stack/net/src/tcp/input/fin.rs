@@ -17,6 +17,8 @@ pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx) {
     match sk.rx.state {
         TcpState::SynRecv | TcpState::Established => {
             set_state(sk, ctx, TcpState::CloseWait);
+            // In the other states the ACK goes out before this, and still tells of a duplicate.
+            sk.warm.ofo.reset();
             // The application decides when to answer; until then ACKs wait for it.
             sk.rx.pingpong = 1;
         }

@@ -44,6 +44,12 @@ impl Ofo {
             .is_none_or(|o| o.ranges.is_empty() && o.fin.is_none())
     }
 
+    /// Nothing is told any more, not even a duplicate (Linux `tcp_sack_reset`).
+    pub(crate) fn reset(&mut self) {
+        self.0 = None;
+    }
+
+    /// Forgets the ranges; a duplicate is still told.
     pub(crate) fn clear(&mut self) {
         let dsack = self.0.as_ref().and_then(|o| o.dsack);
         self.0 = dsack.map(|d| {

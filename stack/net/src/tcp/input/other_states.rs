@@ -10,7 +10,8 @@ use crate::tcp::input::{Fate, ack, acking, data, reset, urg};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Want};
-use crate::tcp::state::{TcpState, set_state};
+use crate::tcp::state::{StateSet, TcpState, set_state};
+use crate::tcp::timer;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::TcpOptions;
 
@@ -24,6 +25,8 @@ pub(crate) fn syn_sent(
     let options = seg.parse_options(payload);
     let has_ack = seg.has(TcpFlags::ACK);
     if has_ack && !(seg.ack.after(sk.tx.snd_una) && seg.ack.at_or_before(sk.tx.snd_nxt)) {
+        // Something of an old connection: the peer may want our SYN again at once.
+        timer::hurry_syn(sk, ctx);
         return if seg.has(TcpFlags::RST) {
             Fate::Dropped(DropReason::TcpInvalidAck)
         } else {
@@ -85,17 +88,25 @@ pub(crate) fn input(
     seg: &Segment,
     payload: &Payload<'_, '_>,
 ) -> Fate {
+    if !seg
+        .flags
+        .intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::SYN)
+    {
+        return Fate::Dropped(DropReason::TcpNoAck);
+    }
     let options = seg.parse_options(payload);
-    if sk.rx.state == TcpState::SynRecv && is_own_syn_again(sk, seg) {
-        // The SYN of a simultaneous open, or the SYN-ACK that crossed ours.
-        return syn_again(sk, ctx, seg);
+    if sk.rx.state == TcpState::SynRecv
+        && is_crossing_syn_ack(sk, seg)
+        && !validate::is_old(sk, ctx, seg, &options)
+    {
+        return crossed(sk, ctx, seg, &options);
     }
     if let Validity::Invalid(fate) = validate::incoming(sk, ctx, seg, &options) {
         return fate;
     }
     let in_syn_recv = sk.rx.state == TcpState::SynRecv;
     match ack::process(sk, ctx, seg, &options) {
-        ack::Verdict::Acceptable => {}
+        ack::Verdict::Acceptable => validate::replace_ts_recent(sk, ctx, seg, &options),
         _ if in_syn_recv => return Fate::Reset(DropReason::TcpInvalidAck),
         ack::Verdict::Old => {}
         ack::Verdict::Invalid(reason) => return Fate::Dropped(reason),
@@ -106,6 +117,16 @@ pub(crate) fn input(
     if seg.has(TcpFlags::URG) || sk.rx.features.contains(Features::URGENT) {
         urg::segment(sk, ctx, seg, payload);
     }
+    if is_past_fin(sk, seg) {
+        acking::ack_snd_check(sk, ctx);
+        return Fate::Dropped(DropReason::TcpClosed);
+    }
+    if nobody_reads(sk, seg) {
+        // RFC 9293 SHLD-3.
+        ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
+        reset::connection(sk, ctx);
+        return Fate::Reset(DropReason::TcpClosed);
+    }
     let fate = data::queue(sk, ctx, seg, payload);
     if sk.rx.state != TcpState::Close {
         acking::ack_snd_check(sk, ctx);
@@ -113,22 +134,36 @@ pub(crate) fn input(
     fate
 }
 
-fn is_own_syn_again(sk: &TcpSock, seg: &Segment) -> bool {
-    seg.has(TcpFlags::SYN) && seg.seq == sk.warm.irs
+/// New octets after the peer's FIN are ignored without a word; old ones are answered.
+fn is_past_fin(sk: &TcpSock, seg: &Segment) -> bool {
+    let ended = StateSet::of(&[TcpState::CloseWait, TcpState::Closing, TcpState::LastAck]);
+    sk.rx.state.is_in(ended) && !seg.seq.before(sk.rx.rcv_nxt)
 }
 
-fn syn_again(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
-    if seg.has(TcpFlags::ACK) && seg.ack == sk.tx.snd_nxt {
-        let options = TcpOptions::default();
-        if let ack::Verdict::Acceptable = ack::process(sk, ctx, seg, &options) {
-            active::finish(sk, ctx);
-            sk.cold.events.syn_acked = true;
-        }
-        sk.tx.want.insert(Want::ACK);
-        return Fate::Taken;
+/// New octets for an end that has stopped reading.
+fn nobody_reads(sk: &TcpSock, seg: &Segment) -> bool {
+    sk.rx.features.contains(Features::RCV_SHUTDOWN)
+        && seg.seq != seg.end_seq()
+        && (seg.seq + seg.len).after(sk.rx.rcv_nxt)
+}
+
+/// The peer's SYN-ACK of a simultaneous open, bare and of our SYN. Any other SYN draws a challenge.
+fn is_crossing_syn_ack(sk: &TcpSock, seg: &Segment) -> bool {
+    seg.has(TcpFlags::SYN | TcpFlags::ACK)
+        && !seg.has(TcpFlags::RST)
+        && seg.seq == sk.warm.irs
+        && seg.end_seq() == seg.seq + 1
+        && seg.ack == sk.tx.snd_nxt
+}
+
+fn crossed(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &TcpOptions) -> Fate {
+    if let ack::Verdict::Acceptable = ack::process(sk, ctx, seg, options) {
+        validate::replace_ts_recent(sk, ctx, seg, options);
+        active::finish(sk, ctx);
+        sk.cold.events.syn_acked = true;
     }
-    active::send_syn_ack(sk, ctx);
-    Fate::Taken
+    // Its SYN has been received before, and is answered like all that was.
+    data::old(sk, ctx, seg)
 }
 
 /// What the acknowledgement of our SYN or FIN does to the state.

@@ -4,11 +4,12 @@
 use crate::core::Ctx;
 use crate::drop::DropReason;
 use crate::stats::Counter;
-use crate::tcp::input::{Fate, acking, reset};
+use crate::tcp::input::{Fate, acking, data, reset};
 use crate::tcp::output::ack as out_ack;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
+use crate::tcp::state::TcpState;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::{TcpOptions, Timestamps};
 
@@ -35,11 +36,16 @@ pub(crate) fn incoming(
     options: &TcpOptions,
 ) -> Validity {
     let rst = seg.has(TcpFlags::RST);
-    if sk.rx.features.contains(Features::TIMESTAMPS)
-        && let Some(ts) = options.timestamps
-        && paws_discard(sk, ctx, seg, ts)
-        && !rst
-    {
+    if is_old(sk, ctx, seg, options) && !rst {
+        if seg.has(TcpFlags::SYN) {
+            ctx.mib.inc(Counter::TcpExtTCPSYNChallenge);
+            challenge(sk, ctx);
+            return drop(DropReason::TcpInvalidSyn);
+        }
+        if seg.seq == seg.end_seq() && seg.has(TcpFlags::ACK) && seg.seq.before(sk.rx.rcv_nxt) {
+            // An ACK that was overtaken is common, and needs no answer.
+            return drop(DropReason::TcpPaws);
+        }
         ctx.mib.inc(Counter::TcpExtPAWSEstab);
         send_dupack(sk, ctx, seg, Counter::TcpExtTCPACKSkippedPAWS);
         return drop(DropReason::TcpPaws);
@@ -59,9 +65,6 @@ pub(crate) fn incoming(
     if !seg.has(TcpFlags::ACK) {
         return drop(DropReason::TcpNoAck);
     }
-    if let Some(ts) = options.timestamps {
-        replace_ts_recent(sk, ctx, seg, ts);
-    }
     Validity::Valid
 }
 
@@ -69,10 +72,28 @@ fn drop(reason: DropReason) -> Validity {
     Validity::Invalid(Fate::Dropped(reason))
 }
 
-/// The segment touches the window (Linux `tcp_sequence`).
-fn sequence_ok(sk: &TcpSock, seg: &Segment) -> bool {
+/// The segment's timestamp says that it is an old one.
+pub(crate) fn is_old(sk: &TcpSock, ctx: &Ctx, seg: &Segment, options: &TcpOptions) -> bool {
+    let on = sk.rx.features.contains(Features::TIMESTAMPS);
+    let ts = options.timestamps.filter(|_| on);
+    ts.is_some_and(|ts| paws_discard(sk, ctx, seg, ts))
+}
+
+/// The segment touches the window (Linux `tcp_sequence`). One that reaches past its end, not counting the FIN, is taken
+/// only while nothing waits to be read.
+fn sequence_ok(sk: &mut TcpSock, seg: &Segment) -> bool {
     let end = sk.rx.rcv_nxt + sk.rx.receive_window();
-    seg.end_seq().at_or_after(sk.rx.rcv_wup) && seg.seq.at_or_before(end)
+    if seg.end_seq().before(sk.rx.rcv_wup) || seg.seq.after(end) {
+        return false;
+    }
+    let fin = u32::from(seg.has(TcpFlags::FIN));
+    if !(seg.end_seq() - fin).after(end) {
+        return true;
+    }
+    // A FIN waits to be read too, unless the owner went after it came.
+    let forgotten = sk.rx.state == TcpState::LastAck && sk.rx.features.contains(Features::ORPHAN);
+    let ended = sk.warm.fin_received && !forgotten;
+    !ended && data::ring_is_empty(sk)
 }
 
 fn out_of_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Validity {
@@ -116,8 +137,10 @@ fn is_disordered_ack(sk: &TcpSock, seg: &Segment, age: i32) -> bool {
         && age <= rto
 }
 
-/// RFC 7323 §4.3: the timestamp to echo is that of the segment that begins at or before the last ACK.
-fn replace_ts_recent(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment, ts: Timestamps) {
+/// RFC 7323 §4.3: the timestamp to echo is that of the segment that begins at or before the last ACK. Called once the
+/// ACK field was found good.
+pub(crate) fn replace_ts_recent(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment, options: &TcpOptions) {
+    let Some(ts) = options.timestamps else { return };
     if !sk.rx.features.contains(Features::TIMESTAMPS) || seg.seq.after(sk.rx.rcv_wup) {
         return;
     }
@@ -141,14 +164,19 @@ fn send_dupack(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, skipped: Counter)
             ctx.mib.inc(Counter::TcpExtTCPDSACKOldSent);
         }
     }
-    if seg.len == 0 && is_rate_limited(sk, ctx) {
+    if !may_always_answer(seg) && is_rate_limited(sk, ctx) {
         ctx.mib.inc(skipped);
         return;
     }
     out_ack::send_record(sk, ctx);
 }
 
-/// Answers to segments without data are limited per connection (Linux `tcp_oow_rate_limited`).
+/// What takes sequence space and is no SYN is hardly part of a loop of ACKs, so answers to it are not limited.
+pub(crate) fn may_always_answer(seg: &Segment) -> bool {
+    seg.seq != seg.end_seq() && !seg.has(TcpFlags::SYN)
+}
+
+/// Answers to other segments are limited per connection (Linux `tcp_oow_rate_limited`).
 fn is_rate_limited(sk: &mut TcpSock, ctx: &Ctx) -> bool {
     let now = ctx.now.as_millis();
     let limit = u64::from(ctx.sysctl.tcp_invalid_ratelimit);

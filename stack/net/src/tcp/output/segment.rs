@@ -164,27 +164,13 @@ pub(crate) fn emit_syn(
     batch: &mut dyn TxBatch,
 ) -> Turn {
     let answering = sk.rx.state == TcpState::SynRecv;
-    let offer_ts = if answering {
-        sk.rx.features.contains(Features::TIMESTAMPS)
-    } else {
-        ctx.sysctl.tcp_timestamps != 0
-    };
-    let offer_sack = if answering {
-        sk.rx.features.contains(Features::SACK)
-    } else {
-        ctx.sysctl.tcp_sack
-    };
-    let offer_ws = if answering {
-        sk.rx.features.contains(Features::WSCALE)
-    } else {
-        ctx.sysctl.tcp_window_scaling
-    };
-    let ts = offer_ts.then(|| Timestamps {
+    // When the opens crossed, this is still our SYN: it offers what it offered before, whatever the peer's had.
+    let ts = (ctx.sysctl.tcp_timestamps != 0).then(|| Timestamps {
         val: ctx.ts_now(sk.rx.ts_offset),
         ecr: sk.rx.ts_recent,
     });
-    let wscale = offer_ws.then_some(sk.rx.rcv_wscale);
-    let options = write_syn(Some(sk.warm.advmss), wscale, offer_sack, ts);
+    let wscale = ctx.sysctl.tcp_window_scaling.then_some(sk.rx.rcv_wscale);
+    let options = write_syn(Some(sk.warm.advmss), wscale, ctx.sysctl.tcp_sack, ts);
     let header = TcpHeader {
         src_port: sk.rx.tuple.lport,
         dst_port: sk.rx.tuple.rport,

@@ -21,6 +21,8 @@ pub(crate) struct Request {
     pub synack_at: Instant,
     pub wheel: TimerEntry,
     pub ts_recent: u32,
+    /// Timestamps of the first and the last SYN-ACK.
+    pub ts_sent: (u32, u32),
     pub ts_offset: u32,
     /// The window in the SYN-ACK.
     pub rcv_wnd: u32,

@@ -155,6 +155,14 @@ pub(crate) fn rearm_rto(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = Some((at, Rtx::Timeout));
 }
 
+/// Our SYN was answered by something of another connection: before the first time-out it goes out again at once, that
+/// is, after two of the kernel's ticks (`TCP_TIMEOUT_MIN`).
+pub(crate) fn hurry_syn(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if sk.warm.syn_timeouts == 0 && !sk.records.is_empty() {
+        sk.warm.timers.rtx = Some((ctx.now + Duration::from_millis(8), Rtx::Timeout));
+    }
+}
+
 /// A retransmission went out: the RTO runs, if nothing does.
 pub(crate) fn rearm_rto_if_unset(sk: &mut TcpSock, ctx: &mut Ctx) {
     if !matches!(
