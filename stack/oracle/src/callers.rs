@@ -24,6 +24,9 @@ const BUSY: Duration = Duration::from_secs(20);
 /// How often a sleeping call is looked at.
 const LOOK: Duration = Duration::from_micros(50);
 
+/// The number of futex(2), as the kernel prints it.
+const FUTEX: &str = "202";
+
 /// Most threads of one machine; each holds one call that waits.
 const MOST: usize = 64;
 
@@ -94,6 +97,11 @@ impl Callers {
         self.bell.as_fd()
     }
 
+    /// Silences the bell; what rang it is looked for afterwards.
+    pub fn heard(&self) {
+        rustix::io::read(&*self.bell, &mut [0; 8]).ok();
+    }
+
     /// A name for a call.
     pub fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
@@ -106,6 +114,8 @@ impl Callers {
     /// No more threads, or the call neither returns nor sleeps.
     pub fn begin(&mut self, ticket: Ticket, call: Call) -> io::Result<Begun> {
         let index = self.idle()?;
+        // Making a socket can wait for a lock, which is not what is meant here.
+        let can_wait = !matches!(call, Call::Socket { .. });
         let caller = &mut self.threads[index];
         caller.busy = true;
         let sent = caller.jobs.as_ref().map(|jobs| jobs.send((ticket, call)));
@@ -114,7 +124,7 @@ impl Callers {
         }
         let began = Instant::now();
         loop {
-            let asleep = self.threads[index].sleeps_in(ticket);
+            let asleep = can_wait && self.threads[index].sleeps_in(ticket);
             // The answer is looked for after the sleep: a thread whose call is over has sent it before it sleeps.
             match self.answers.recv_timeout(LOOK) {
                 Ok((from, answer)) => {
@@ -142,13 +152,6 @@ impl Callers {
         let (from, answer) = self.answers.try_recv().ok()?;
         self.threads[from].busy = false;
         Some(answer)
-    }
-
-    /// Silences the doorbell.
-    pub fn heard(&self) {
-        let mut count = [0; 8];
-        // Not rung is as good.
-        rustix::io::read(&*self.bell, &mut count).ok();
     }
 
     fn idle(&mut self) -> io::Result<usize> {
@@ -223,13 +226,24 @@ impl Caller {
         inside() && self.asleep() && inside()
     }
 
+    /// Asleep, and not for one of this process's own locks.
     fn asleep(&self) -> bool {
-        let path = format!("/proc/self/task/{}/stat", self.tid.as_raw_nonzero());
-        fs::read_to_string(path).is_ok_and(|stat| {
-            // The name in parentheses may contain anything.
+        let read = |name: &str| {
+            fs::read_to_string(format!(
+                "/proc/self/task/{}/{name}",
+                self.tid.as_raw_nonzero()
+            ))
+        };
+        // The name in parentheses may contain anything.
+        let sleeps = read("stat").is_ok_and(|stat| {
             stat.rsplit_once(") ")
                 .is_some_and(|(_, rest)| rest.starts_with('S'))
-        })
+        });
+        sleeps
+            && read("syscall").is_ok_and(|text| {
+                let number = text.split_whitespace().next();
+                number != Some("running") && number != Some(FUTEX)
+            })
     }
 }
 

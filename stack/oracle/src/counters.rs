@@ -1,36 +1,35 @@
 //! `/proc/net/snmp` and `netstat`: a line of names and a line of values for each group.
 
-/// The counter with this `nstat` name: group and name run together.
-pub fn find(text: &str, name: &str) -> Option<u64> {
+/// All counters by their `nstat` names: group and name run together. Values that are no counts (-1) are left out.
+pub fn all(text: &str) -> Vec<(String, u64)> {
+    let mut list = Vec::new();
     let mut lines = text.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-        let (group, names) = names.split_once(':')?;
-        let (_, values) = values.split_once(':')?;
-        let Some(rest) = name.strip_prefix(group) else {
+        let (Some((group, names)), Some((_, values))) =
+            (names.split_once(':'), values.split_once(':'))
+        else {
             continue;
         };
-        let found = names
-            .split_whitespace()
-            .zip(values.split_whitespace())
-            .find(|(candidate, _)| *candidate == rest);
-        if let Some((_, value)) = found {
-            return value.parse().ok();
+        for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
+            if let Ok(value) = value.parse() {
+                list.push((format!("{group}{name}"), value));
+            }
         }
     }
-    None
+    list
 }
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::all;
 
     #[test]
-    fn groups_whose_names_begin_alike() {
-        let text = "Tcp: InSegs MaxConn\nTcp: 7 -1\nTcpExt: SyncookiesSent InSegs\nTcpExt: 3 4\n";
-        assert_eq!(find(text, "TcpInSegs"), Some(7));
-        assert_eq!(find(text, "TcpExtInSegs"), Some(4));
-        assert_eq!(find(text, "TcpExtSyncookiesSent"), Some(3));
-        assert_eq!(find(text, "TcpMaxConn"), None);
-        assert_eq!(find(text, "UdpInSegs"), None);
+    fn a_name_is_its_group_and_its_own() {
+        let text = "Tcp: InSegs MaxConn\nTcp: 7 -1\nTcpExt: SyncookiesSent\nTcpExt: 3\n";
+        let expected = [
+            ("TcpInSegs".to_owned(), 7),
+            ("TcpExtSyncookiesSent".to_owned(), 3),
+        ];
+        assert_eq!(all(text), expected);
     }
 }

@@ -9,13 +9,17 @@
 #![cfg(target_os = "linux")]
 
 mod callers;
+pub mod compare;
 mod counters;
 mod fds;
+mod link;
 mod machine;
 mod profile;
+mod scripts;
 mod space;
 mod sys;
 
 pub use machine::KernelMachine;
 pub use profile::settings;
+pub use scripts::run_script;
 pub use space::{Setup, SetupError};

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use millrace_lab::machine::{Broken, Machine, Passed, Progress, SentPacket, Ticket};
+use millrace_lab::machine::{
+    Broken, Commanded, LinkChange, Machine, Passed, Progress, SentPacket, Ticket,
+};
 use millrace_posix::call::{Call, Return};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::callers::{Answer, Begun, Callers};
 use crate::fds::{Fds, Makes};
 use crate::space::{self, Device, Setup, SetupError, Space};
-use crate::{counters, sys};
+use crate::{counters, link, sys};
 
 /// See the module. Fields are dropped in order: calls that wait end first, the namespace last.
 pub struct KernelMachine {
@@ -21,6 +23,8 @@ pub struct KernelMachine {
     space: Space,
     start: Instant,
     sent: VecDeque<SentPacket>,
+    /// Room for one packet.
+    packet: Box<[u8]>,
     returned: BTreeMap<Ticket, (Return, Duration)>,
 }
 
@@ -39,6 +43,7 @@ impl KernelMachine {
             space,
             start: Instant::now(),
             sent: VecDeque::new(),
+            packet: vec![0; 66_000].into_boxed_slice(),
             returned: BTreeMap::new(),
         })
     }
@@ -66,13 +71,14 @@ impl KernelMachine {
     /// Takes in what the device has sent and what has returned.
     fn collect(&mut self) -> Result<(), Broken> {
         // The TUN queue must not fill up; what is in it has been seen by the packet socket, with its time.
-        let mut packet = vec![0; 66_000];
-        while rustix::io::read(&self.device.tun, &mut packet).is_ok() {}
+        while rustix::io::read(&self.device.tun, &mut self.packet[..]).is_ok() {}
         let epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .saturating_sub(self.start.elapsed());
-        while let Some(seen) = sys::device::next_seen(&self.device.watch).map_err(broken)? {
+        while let Some(seen) =
+            sys::device::next_seen(&self.device.watch, &mut self.packet).map_err(broken)?
+        {
             let ipv4 = seen.bytes.first().is_some_and(|byte| byte >> 4 == 4);
             if seen.outgoing && ipv4 {
                 self.sent.push_back(SentPacket {
@@ -81,7 +87,6 @@ impl KernelMachine {
                 });
             }
         }
-        self.callers.heard();
         while let Some(answer) = self.callers.next() {
             self.adopt(answer);
         }
@@ -107,7 +112,13 @@ impl KernelMachine {
             PollFd::new(&bell, PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(_) => {
+                if !fds[1].revents().is_empty() {
+                    self.callers.heard();
+                }
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(broken(error.into())),
         }
     }
@@ -139,7 +150,7 @@ impl KernelMachine {
             Call::Recv { fd, flags, .. } | Call::Send { fd, flags, .. } => {
                 flags & libc::MSG_DONTWAIT != 0 || nonblocking(*fd)
             }
-            // socket is the namespace's business; close may linger; splice has two ends.
+            // socket(2) is the namespace's business; close may linger; splice has two ends.
             Call::Socket { .. }
             | Call::Close { .. }
             | Call::Splice { .. }
@@ -210,9 +221,45 @@ impl Machine for KernelMachine {
             .map_err(|error| Broken(format!("sysctl {name}={value}: {error}")))
     }
 
+    fn is_real_time(&self) -> bool {
+        true
+    }
+
+    fn realtime_start(&self) -> Duration {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .saturating_sub(self.start.elapsed())
+    }
+
+    fn command(&mut self, text: &str) -> Result<Commanded, Broken> {
+        let output = self.shell(text)?;
+        let printed = [output.stdout, output.stderr].concat();
+        Ok(Commanded::Ran {
+            status: output.status.code().unwrap_or(-1),
+            output: String::from_utf8_lossy(&printed).into_owned(),
+        })
+    }
+
+    fn change_link(&mut self, change: &LinkChange) -> Result<(), Broken> {
+        let command = link::command(change);
+        let output = self.shell(&command)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Broken(format!("`{command}`: {}", said.trim())))
+    }
+
+    fn counters(&mut self) -> Vec<(String, u64)> {
+        let mut all = counters::all(&self.proc_net("snmp"));
+        all.extend(counters::all(&self.proc_net("netstat")));
+        all
+    }
+
     fn counter(&mut self, name: &str) -> Option<u64> {
-        counters::find(&self.proc_net("snmp"), name)
-            .or_else(|| counters::find(&self.proc_net("netstat"), name))
+        let found = self.counters().into_iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
     }
 }
 

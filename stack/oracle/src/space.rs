@@ -54,8 +54,8 @@ pub enum SetupError {
     )]
     NoTun(io::Error),
     /// iproute2 is missing, or it failed.
-    #[error("`ip` (iproute2) could not set up the namespace: {0}")]
-    Ip(String),
+    #[error("`{0}` (iproute2) could not set up the namespace: {1}")]
+    Tool(&'static str, String),
     /// A setting of the profile.
     #[error("sysctl {name}={value}: {error}")]
     Sysctl {
@@ -165,35 +165,43 @@ fn furnish(setup: &Setup) -> Result<(File, Device), SetupError> {
             error,
         })?;
     }
-    ip_batch(&format!(
-        "link set lo up\n\
+    batch(
+        "ip",
+        &format!(
+            "link set lo up\n\
          link set {DEVICE} mtu {} up\n\
          address add {}/{} dev {DEVICE}\n\
          route add default dev {DEVICE}\n",
-        setup.mtu, setup.local, setup.prefix
-    ))?;
+            setup.mtu, setup.local, setup.prefix
+        ),
+    )?;
+    // Without a queue a packet has been sent when the call that sends it returns. With one, another processor that is
+    // just sending may take it over.
+    batch("tc", &format!("qdisc replace dev {DEVICE} root noqueue\n"))?;
     let index = sys::device::index_of(DEVICE)?;
     let watch = sys::device::watch(index)?;
     Ok((namespace, Device { tun, watch }))
 }
 
-fn ip_batch(lines: &str) -> Result<(), SetupError> {
-    let failed = |error: io::Error| SetupError::Ip(error.to_string());
-    let mut ip = Command::new("ip")
+/// Runs lines of `ip` or `tc`.
+fn batch(tool: &'static str, lines: &str) -> Result<(), SetupError> {
+    let failed = |error: io::Error| SetupError::Tool(tool, error.to_string());
+    let mut running = Command::new(tool)
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    if let Some(mut stdin) = ip.stdin.take() {
+    if let Some(mut stdin) = running.stdin.take() {
         stdin.write_all(lines.as_bytes()).map_err(failed)?;
     }
-    let output = ip.wait_with_output().map_err(failed)?;
+    let output = running.wait_with_output().map_err(failed)?;
     if output.status.success() {
         Ok(())
     } else {
-        Err(SetupError::Ip(
+        Err(SetupError::Tool(
+            tool,
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         ))
     }

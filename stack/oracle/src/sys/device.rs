@@ -107,16 +107,15 @@ pub struct Seen {
     pub bytes: Vec<u8>,
 }
 
-/// The next packet that was seen; `None` when there is no more.
+/// The next packet that was seen, by way of `room`; `None` when there is no more.
 ///
 /// # Errors
 /// As recvmsg(2).
-pub fn next_seen(socket: &OwnedFd) -> io::Result<Option<Seen>> {
-    let mut data = vec![0u8; 66_000];
+pub fn next_seen(socket: &OwnedFd, room: &mut [u8]) -> io::Result<Option<Seen>> {
     let mut control = [0u64; 16];
     let mut iov = libc::iovec {
-        iov_base: data.as_mut_ptr().cast(),
-        iov_len: data.len(),
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
     };
     // SAFETY: all zeros are valid values of both structures; every pointer in the message is to memory of the length
     // given beside it, and outlives the call.
@@ -137,7 +136,6 @@ pub fn next_seen(socket: &OwnedFd) -> io::Result<Option<Seen>> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         Err(error) => return Err(error),
     };
-    data.truncate(count);
     let control: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let at = message::decode(&control[..used])
         .into_iter()
@@ -155,6 +153,6 @@ pub fn next_seen(socket: &OwnedFd) -> io::Result<Option<Seen>> {
     Ok(Some(Seen {
         at,
         outgoing: from.sll_pkttype == libc::PACKET_OUTGOING,
-        bytes: data,
+        bytes: room[..count].to_vec(),
     }))
 }

@@ -1,0 +1,95 @@
+//! Many machines at once: nearly all of the kernel's time is waiting.
+
+use std::panic::resume_unwind;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use millrace_lab::machine::{Broken, Machine};
+
+use super::cell::Cell;
+use super::matrix::{self, Observed};
+
+/// First port of a machine's cells: below the range that connect chooses from.
+const FIRST_PORT: u16 = 1024;
+
+/// Ports of one machine; then a new one is made.
+const PORTS: u16 = 30_000;
+
+/// Cells that run side by side on one machine: as many as are prepared and asked well within a retransmission timeout.
+const SIDE_BY_SIDE: usize = 48;
+
+/// How often a cell is asked again whose timers ran ahead of it.
+const ATTEMPTS: u32 = 4;
+
+/// Makes machines.
+pub type Factory<'f> = &'f (dyn Fn() -> Result<Box<dyn Machine>, Broken> + Sync);
+
+/// The answers to `cells`, in their order, from `machines` machines at once.
+///
+/// # Errors
+/// A machine failed, or time ran ahead of a cell again and again.
+pub fn ask(make: Factory<'_>, cells: &[Cell], machines: usize) -> Result<Vec<Observed>, Broken> {
+    let mut answers = round(make, cells, SIDE_BY_SIDE, machines)?;
+    for _ in 0..ATTEMPTS {
+        let late: Vec<usize> = (0..cells.len()).filter(|at| answers[*at].late).collect();
+        if late.is_empty() {
+            return Ok(answers);
+        }
+        // A busy machine: fewer at a time.
+        let again: Vec<Cell> = late.iter().map(|at| cells[*at]).collect();
+        let fresh = round(make, &again, 8, machines.div_ceil(4))?;
+        for (at, answer) in late.into_iter().zip(fresh) {
+            answers[at] = answer;
+        }
+    }
+    match answers.iter().position(|answer| answer.late) {
+        None => Ok(answers),
+        Some(at) => Err(Broken(format!(
+            "timers run ahead of {}: is the machine too busy?",
+            cells[at]
+        ))),
+    }
+}
+
+fn round(
+    make: Factory<'_>,
+    cells: &[Cell],
+    side_by_side: usize,
+    machines: usize,
+) -> Result<Vec<Observed>, Broken> {
+    let chunks: Vec<&[Cell]> = cells.chunks(side_by_side).collect();
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(vec![None; chunks.len()]);
+    let work = || -> Result<(), Broken> {
+        let mut machine = None;
+        let mut port = FIRST_PORT;
+        loop {
+            let index = next.fetch_add(1, Ordering::SeqCst);
+            let Some(chunk) = chunks.get(index) else {
+                return Ok(());
+            };
+            if port > FIRST_PORT + PORTS {
+                machine = None;
+                port = FIRST_PORT;
+            }
+            let machine = match &mut machine {
+                Some(machine) => machine,
+                empty => empty.insert(make()?),
+            };
+            let answers = matrix::run(machine.as_mut(), chunk, port)?;
+            port += chunk.len() as u16;
+            done.lock().unwrap_or_else(|held| held.into_inner())[index] = Some(answers);
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..machines.min(chunks.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+    let done = done.into_inner().unwrap_or_else(|held| held.into_inner());
+    Ok(done.into_iter().flatten().flatten().collect())
+}

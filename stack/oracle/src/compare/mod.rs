@@ -1,0 +1,11 @@
+//! The same question to the kernel and to the stack, and how their answers differ.
+
+pub mod bench;
+pub mod cell;
+pub mod crowd;
+pub mod judge;
+pub mod list;
+pub mod matrix;
+pub mod packet;
+pub mod peer;
+pub mod prepare;
