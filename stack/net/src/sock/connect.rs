@@ -106,6 +106,9 @@ impl Stack {
         self.ctx.wheel.cancel(&mut sk.warm.wheel);
         if let Some(rings) = sk.rings.take() {
             rings.release(&mut self.ctx.chunks);
+            let next = sk.tx.write_seq + sk.tx.max_window + 2;
+            let stamped = sk.rx.features.contains(Features::TIMESTAMPS);
+            sk.cold.next_iss = Some((next, stamped.then_some(sk.rx.tuple.remote)));
         }
         sk.records.clear();
         let mut rx = RxHot::default();
@@ -182,7 +185,15 @@ impl Stack {
             .route(tuple.remote, Some(tuple.local))
             .ok_or(SockError::NetUnreachable)?;
         let hash = tuple.hash(&self.ctx.keys);
-        let resume = predecessor.and_then(|tw| self.succeed(tw));
+        let own = self.sock(s)?.cold.next_iss.take();
+        let own = own.filter(|(_, peer)| peer.is_none_or(|peer| peer == tuple.remote));
+        let resume = predecessor
+            .and_then(|tw| self.succeed(tw))
+            .or(own.map(|(iss, _)| Resume {
+                iss,
+                ts_recent: 0,
+                ts_recent_stamp: 0,
+            }));
         self.socks.ehash.insert(hash, s.place());
         if let Some(sk) = self.socks.tcp.get_mut(s) {
             sk.rx.tuple = tuple;

@@ -13,7 +13,8 @@ use crate::tcp::{INIT_CWND, MSS_DEFAULT, isn, mem, timer};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::options::TcpOptions;
 
-/// What a connection takes over from the one in TIME_WAIT whose tuple it gets (Linux `tcp_twsk_unique`).
+/// What a connection takes over from the one in TIME_WAIT whose tuple it gets (Linux `tcp_twsk_unique`), or from the last
+/// one of its own socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resume {
     /// Beyond every number of the old connection.

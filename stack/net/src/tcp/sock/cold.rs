@@ -149,6 +149,9 @@ pub(crate) struct Cold {
     pub soft_err: Option<SockError>,
     /// When the last duplicate ACK for an invalid segment went out, ms (`last_oow_ack_time`).
     pub last_oow_ack: Option<u64>,
+    /// Where the numbers of this socket's next connection begin: beyond all that the last one used (Linux keeps
+    /// `write_seq`). If that had timestamps, for this peer only.
+    pub next_iss: Option<(SeqNum, Option<Ipv4Addr>)>,
     /// Quick ACK mode asked for by TCP_QUICKACK.
     pub quickack: Option<bool>,
     /// Counters of rare events.
@@ -180,6 +183,7 @@ impl Cold {
             parent: None,
             soft_err: None,
             last_oow_ack: None,
+            next_iss: None,
             quickack: None,
             events: Events::default(),
             urgent: None,
