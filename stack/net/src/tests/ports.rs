@@ -296,3 +296,43 @@ fn a_tuple_in_time_wait_is_used_again() {
     assert_eq!(net.a.mib().value(Counter::TcpExtTWRecycled), 1);
     assert_eq!(net.a.census().time_wait, 0);
 }
+
+/// `somaxconn` bounds a backlog when listen is called, a negative one included; one connection more than the backlog
+/// waits (Linux 6.18: 3 for a backlog of 2, 1 for 0).
+#[test]
+fn backlogs() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let backlog = |net: &Net<Nobody, Nobody>| {
+        let sk = net.b.socks.tcp.get(l).unwrap();
+        sk.cold.listen.as_ref().unwrap().backlog
+    };
+    for (asked, given) in [
+        (0, 0),
+        (-1, 4096),
+        (1, 1),
+        (5000, 4096),
+        (i32::MAX, 4096),
+        (3, 3),
+    ] {
+        net.b.listen(l, asked.cast_unsigned()).unwrap();
+        assert_eq!(backlog(&net), given, "{asked}");
+    }
+    net.b.set_sysctl("somaxconn", "2").unwrap();
+    assert_eq!(backlog(&net), 3);
+    net.b.listen(l, 100).unwrap();
+    assert_eq!(backlog(&net), 2);
+    for (asked, waiting) in [(2, 3), (0, 1)] {
+        net.b.listen(l, asked).unwrap();
+        for _ in 0..6 {
+            let c = net.a.tcp_socket().unwrap();
+            let _ = net.a.connect(net.now, c, SocketAddrV4::new(B, 80));
+            net.settle();
+        }
+        let taken = std::iter::from_fn(|| net.b.accept(net.now, l).ok()).count();
+        assert_eq!(taken, waiting, "backlog {asked}");
+        // Those that found no room give up or come again elsewhere.
+        net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+        assert_eq!(listener(&mut net.b, false), l);
+    }
+}
