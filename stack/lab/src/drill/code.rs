@@ -9,7 +9,7 @@ mod tcp_info;
 #[cfg(test)]
 mod tests;
 
-pub(super) use eval::{Names, Trouble, run};
+pub(super) use eval::{Names, Trouble, number, run};
 pub(super) use parse::parse;
 pub(super) use tcp_info::{cc_info, meminfo, tcp_info};
 

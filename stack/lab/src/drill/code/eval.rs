@@ -44,6 +44,18 @@ pub(in crate::drill) fn run<'p>(
     Ok(machine.printed)
 }
 
+/// The whole number that an expression without names stands for.
+pub(in crate::drill) fn number(text: &str) -> Option<i128> {
+    let program = super::parse(text).ok()?;
+    match program.statements.as_slice() {
+        [statement] => match &statement.kind {
+            Kind::Plain(expr) => int(&Variables::default().value(expr).ok()?).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Variables {
     values: BTreeMap<String, Value>,

@@ -103,7 +103,8 @@ fn refused(text: &str) {
 fn settings_in_all_spellings() {
     let (done, machine) = run(
         "sysctl -q net.ipv4.tcp_sack=0 net/ipv4/tcp_rmem=\"4096 8192  16384\" -w a=b; true\n\
-         ./set_sysctls.py /proc/sys/net/ipv4/tcp_ecn=1 > /dev/null 2>&1",
+         ./set_sysctls.py /proc/sys/net/ipv4/tcp_ecn=1 > /dev/null 2>&1\n\
+         sysctl -q b=\"4096 $((15*1024*1024))\" c=$((2*3))",
     );
     assert_eq!(done, Ok(()));
     let expected = [
@@ -111,6 +112,8 @@ fn settings_in_all_spellings() {
         ("net.ipv4.tcp_rmem", "4096 8192 16384"),
         ("a", "b"),
         ("net.ipv4.tcp_ecn", "1"),
+        ("b", "4096 15728640"),
+        ("c", "6"),
     ];
     let got = machine
         .settings
@@ -160,7 +163,9 @@ fn lists_as_in_a_shell() {
     );
     assert_eq!(run("! false # a comment").0, Ok(()));
     refused("for i in 1; do true; done");
-    refused("sysctl -q a=$((15*1024))");
+    refused("sysctl -q a=$HOME");
+    refused("sysctl -q \"a=$(date)\"");
+    refused("sysctl -q a=$((x))");
     refused("true > file");
 }
 

@@ -1,5 +1,7 @@
 //! A command line to words: quotes, pipelines, lists, and redirections that lead nowhere.
 
+use crate::drill::code;
+
 /// How a pipeline follows the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Join {
@@ -83,7 +85,12 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             '\'' | '"' => quoted(c, &mut chars, word.get_or_insert_default())?,
             // Restored settings carry the shell's own number in their name.
             '$' if chars.peek() == Some(&'{') => word.get_or_insert_default().push(c),
-            '`' | '$' | '(' | ')' => return Err(format!("`{text}` needs a shell")),
+            '$' => {
+                let sum =
+                    arithmetic(&mut chars).ok_or_else(|| format!("`{text}` needs a shell"))?;
+                word.get_or_insert_default().push_str(&sum);
+            }
+            '`' | '(' | ')' => return Err(format!("`{text}` needs a shell")),
             c => word.get_or_insert_default().push(c),
         }
     }
@@ -96,14 +103,30 @@ fn quoted(
     chars: &mut impl Iterator<Item = char>,
     word: &mut String,
 ) -> Result<(), String> {
-    for c in chars {
+    while let Some(c) = chars.next() {
         match c {
             c if c == quote => return Ok(()),
-            '$' | '`' | '\\' if quote == '"' => return Err("quotes that need a shell".to_owned()),
+            '$' if quote == '"' => {
+                let sum = arithmetic(chars).ok_or("quotes that need a shell")?;
+                word.push_str(&sum);
+            }
+            '`' | '\\' if quote == '"' => return Err("quotes that need a shell".to_owned()),
             c => word.push(c),
         }
     }
     Err("a quote without its end".to_owned())
+}
+
+/// `((15*1024))` behind a `$`; `None`: something else stands there.
+fn arithmetic(chars: &mut impl Iterator<Item = char>) -> Option<String> {
+    if (chars.next(), chars.next()) != (Some('('), Some('(')) {
+        return None;
+    }
+    let inner: String = chars.by_ref().take_while(|c| *c != ')').collect();
+    if chars.next() != Some(')') {
+        return None;
+    }
+    code::number(&inner).map(|n| n.to_string())
 }
 
 /// `>/dev/null`, `2>&1` and so on: nobody reads what is printed.

@@ -11,7 +11,7 @@ use crate::drill::call::{Args, Clock, Effect, Judge, closes, effect, make, shown
 use crate::drill::conn::{Conn, Opener};
 use crate::drill::symbols::errno_name;
 use crate::drill::verdict::Stop;
-use crate::machine::{Machine, Progress, Ticket};
+use crate::machine::{Machine, Passed, Progress, Ticket};
 
 /// How long the script waits for a blocking call when the next call comes.
 const PATIENCE: Micros = 1_000_000;
@@ -175,12 +175,20 @@ impl<'s, M: Machine + ?Sized> Runner<'s, '_, M> {
     }
 
     /// Only one call may be outstanding: the next one gives it a second, and one that may wait itself fails then.
+    /// Other calls need not wait, but in real time a call that is due may be on its way back while its caller has not
+    /// got the processor yet: what comes next must not overtake it.
     fn make_room(&mut self, line: u32, call: &Syscall, scheduled: Micros) -> Result<(), Stop> {
-        if self.outstanding.is_none() || call.end.is_none() {
+        let Some(end) = self.outstanding.as_ref().map(|waits| waits.end) else {
             return Ok(());
+        };
+        if call.end.is_some() {
+            self.pass_time(line, scheduled + PATIENCE)?;
+            return self.still_waits();
         }
-        self.pass_time(line, scheduled + PATIENCE)?;
-        self.still_waits()
+        if self.machine.is_real_time() && self.micros() >= end {
+            self.await_return(line)?;
+        }
+        Ok(())
     }
 
     /// The end of the script: the blocking call must return.
@@ -188,8 +196,19 @@ impl<'s, M: Machine + ?Sized> Runner<'s, '_, M> {
         if let Some(end) = self.outstanding.as_ref().map(|call| call.end) {
             let slack = tolerance(&self.settings, end);
             self.pass_time(line, (end + slack).max(self.micros()))?;
+            if self.machine.is_real_time() {
+                self.await_return(line)?;
+            }
         }
         self.still_waits()
+    }
+
+    /// Waits for the outstanding call, as long as anybody does.
+    fn await_return(&mut self, line: u32) -> Result<(), Stop> {
+        let until = self.micros() + PATIENCE;
+        while self.outstanding.is_some() && self.pass_some_time(line, until)? == Passed::Something {
+        }
+        Ok(())
     }
 
     fn still_waits(&self) -> Result<(), Stop> {
