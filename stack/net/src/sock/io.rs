@@ -189,10 +189,16 @@ fn queue(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockErro
     if !space::has_lowat(sk, &ctx.sysctl) && !eor::any(sk) {
         taken = write(sk, ctx, data)?;
     } else {
-        // One buffer's worth at a time, as long as the limits leave room for another.
-        while taken < data.len() && may_begin_buffer(sk, ctx) {
-            let goal = data.len().min(taken + buffer_goal(sk));
-            match write(sk, ctx, &data[taken..goal]) {
+        // One buffer's worth at a time, as long as the limits leave room for another; the last is filled in any case.
+        while taken < data.len() {
+            let goal = buffer_goal(sk);
+            let room = if may_begin_buffer(sk, ctx) {
+                goal
+            } else {
+                tail_room(sk, goal)
+            };
+            let end = data.len().min(taken + room);
+            match write(sk, ctx, &data[taken..end]) {
                 Ok(0) => break,
                 Ok(n) => taken += n,
                 Err(_) if taken > 0 => break,
@@ -230,6 +236,21 @@ fn buffer_goal(sk: &TcpSock) -> usize {
     let mss = u32::from(sk.tx.mss_cache).max(1);
     let most = (mss * MAX_BURST).min((sk.tx.max_window >> 1).max(mss));
     (most - most % mss) as usize
+}
+
+/// Octets that still fit into the last buffer that was not sent (Linux: the skb at the tail), unless a record ended
+/// there.
+fn tail_room(sk: &TcpSock, goal: usize) -> usize {
+    let unsent = if sk.tx.snd_nxt.before(sk.tx.write_seq) {
+        sk.tx.write_seq.bytes_since(sk.tx.snd_nxt) as usize
+    } else {
+        0
+    };
+    match unsent % goal {
+        0 => 0,
+        _ if eor::ends_queue(sk) => 0,
+        part => goal - part,
+    }
 }
 
 /// What the flags mean for what was queued (Linux `tcp_push`).
@@ -273,7 +294,7 @@ fn nothing_to_read(sk: &mut TcpSock) -> Result<(), SockError> {
 }
 
 /// Nothing will follow what was read.
-fn no_more_comes(sk: &TcpSock) -> bool {
+pub(crate) fn no_more_comes(sk: &TcpSock) -> bool {
     sk.warm.err.is_some()
         || sk.rx.state == TcpState::Close
         || sk.rx.features.contains(Features::RCV_SHUTDOWN)

@@ -311,6 +311,8 @@ pub struct RecvMsg<'a> {
     flags: MsgFlags,
     /// What was received; with MSG_PEEK what was seen at the last step.
     got: Received,
+    /// It waits for a wake-up.
+    asleep: bool,
     timeout: Timeout,
 }
 
@@ -343,6 +345,7 @@ impl<'a> RecvMsg<'a> {
             buf,
             flags,
             got: Received::default(),
+            asleep: false,
             timeout: Timeout::default(),
         }
     }
@@ -382,6 +385,9 @@ impl Op for RecvMsg<'_> {
     fn step(&mut self, stack: &mut Stack, now: Instant) -> Step<Received> {
         let limit = receive_timeout(stack, self.sock);
         self.timeout.start(now, limit);
+        if self.asleep && !self.timeout.is_over(now) && !stack.wakes_reader(self.sock) {
+            return Step::Parked;
+        }
         let peek = self.flags.contains(MsgFlags::PEEK);
         let before = if peek { 0 } else { self.got.len };
         match stack.recv_part(
@@ -406,6 +412,7 @@ impl Op for RecvMsg<'_> {
         if self.flags.intersects(never) || self.timeout.is_over(now) {
             return Step::Done(self.partial(SockError::WouldBlock));
         }
+        self.asleep = true;
         Step::Parked
     }
 

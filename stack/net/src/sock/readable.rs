@@ -4,6 +4,7 @@
 use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::error::SockError;
+use crate::sock::io;
 use crate::sock::readiness::Readiness;
 use crate::tcp::input::urg;
 use crate::tcp::sock::TcpSock;
@@ -52,6 +53,15 @@ pub(crate) fn set_rcvlowat(sk: &mut TcpSock, ctx: &Ctx, octets: u32) {
 }
 
 impl Stack {
+    /// A reader that sleeps is woken (Linux `tcp_data_ready`): for SO_RCVLOWAT octets since it slept, not for what it
+    /// still wants; for an urgent octet; and when nothing more comes.
+    pub(crate) fn wakes_reader(&mut self, s: SockId) -> bool {
+        self.socks
+            .tcp
+            .get_mut(s)
+            .is_none_or(|sk| is_ready(sk) || urg::is_here(sk) || io::no_more_comes(sk))
+    }
+
     /// Octets that can be read now (SIOCINQ), up to the urgent mark if there is one.
     ///
     /// # Errors

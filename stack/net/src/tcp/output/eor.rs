@@ -9,8 +9,16 @@ use std::collections::VecDeque;
 /// What a record costs of the send buffer besides its octets (an skb of Linux): it bounds the marks.
 const RECORD_COST: u64 = 1280;
 
+/// Where a record ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark {
+    pub end: SeqNum,
+    /// Its last segment carries PSH: it was not queued with MSG_MORE.
+    pub push: bool,
+}
+
 /// Ends of records that were not sent yet, in order.
-pub(crate) type Marks = VecDeque<SeqNum>;
+pub(crate) type Marks = VecDeque<Mark>;
 
 /// There are marks.
 #[inline]
@@ -25,20 +33,29 @@ pub(crate) fn has_room(sk: &TcpSock) -> bool {
     marks * RECORD_COST < limit
 }
 
+/// The queue ends with the end of a record.
+pub(crate) fn ends_queue(sk: &TcpSock) -> bool {
+    let last = sk.cold.eor.as_ref().and_then(|marks| marks.back());
+    last.is_some_and(|mark| mark.end == sk.tx.write_seq)
+}
+
 /// A record ends with what was queued last.
 pub(crate) fn mark(sk: &mut TcpSock) {
-    let end = sk.tx.write_seq;
-    let marks = sk.cold.eor.get_or_insert_default();
-    if marks.back() != Some(&end) {
-        marks.push_back(end);
-    }
+    let mark = Mark {
+        end: sk.tx.write_seq,
+        push: !sk.tx.nonagle.contains(Nonagle::UNPUSHED),
+    };
+    sk.cold.eor.get_or_insert_default().push_back(mark);
     sk.tx.nonagle.insert(Nonagle::EOR);
 }
 
 /// Where the record at `from` ends; none when no mark lies after it. Marks that were passed go.
-pub(crate) fn end_of_record(sk: &mut TcpSock, from: SeqNum) -> Option<SeqNum> {
+pub(crate) fn end_of_record(sk: &mut TcpSock, from: SeqNum) -> Option<Mark> {
     let marks = sk.cold.eor.as_mut()?;
-    while marks.front().is_some_and(|end| end.at_or_before(from)) {
+    while marks
+        .front()
+        .is_some_and(|mark| mark.end.at_or_before(from))
+    {
         marks.pop_front();
     }
     let next = marks.front().copied();

@@ -24,7 +24,7 @@ struct Allowed {
     /// Octets.
     len: u32,
     fin: bool,
-    /// They end a record (MSG_EOR).
+    /// They end a record (MSG_EOR) that is to be pushed.
     ends_record: bool,
 }
 
@@ -92,7 +92,7 @@ fn look(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
         None
     };
     let tx = &sk.tx;
-    let end = record.unwrap_or(tx.write_seq);
+    let end = record.map_or(tx.write_seq, |mark| mark.end);
     let in_the_middle = end.before(tx.write_seq);
     let unsent = if tx.snd_nxt.before(end) {
         end.bytes_since(tx.snd_nxt)
@@ -121,7 +121,7 @@ fn look(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
     (len > 0 || fin).then_some(Allowed {
         len,
         fin,
-        ends_record: record.is_some() && len == unsent,
+        ends_record: record.is_some_and(|mark| mark.push) && len == unsent,
     })
 }
 
