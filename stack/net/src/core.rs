@@ -16,6 +16,7 @@ use crate::stats::{Counter, Mib};
 use crate::sysctl::Sysctl;
 use crate::tcp::demux::ehash::Ehash;
 use crate::tcp::demux::lhash::Lhash;
+use crate::tcp::md5;
 use crate::tcp::output;
 use crate::tcp::segment::Part;
 use crate::tcp::sock::TcpSock;
@@ -31,7 +32,7 @@ use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::OptionsBuf;
 use millrace_wire::time::Instant;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bounds of the tables; each has a counter that tells when it is hit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +143,10 @@ pub(crate) struct Socks {
     pub ehash: Ehash,
     pub lhash: Lhash,
     pub bhash: Bhash,
+    /// Keys of signed connections in TIME_WAIT, by index of the mini-socket.
+    pub tw_keys: BTreeMap<u32, md5::Key>,
+    /// Some socket has had a key (Linux `tcp_md5_needed`).
+    pub md5_needed: bool,
 }
 
 /// Everything that the code of one socket may touch besides the socket.
@@ -285,6 +290,8 @@ impl Stack {
             ehash: Ehash::new(),
             lhash: Lhash::default(),
             bhash: Bhash::default(),
+            tw_keys: BTreeMap::new(),
+            md5_needed: false,
         };
         let (min_pmtu, expires) = pmtu_settings(&sysctl);
         let ctx = Ctx {

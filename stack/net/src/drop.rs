@@ -67,6 +67,10 @@ drop_reasons! {
     IcmpRateLimited => "ICMP message not sent: rate limit",
 
     // TCP.
+    TcpAuthHeader => "TCP options malformed where a signature could be, or two signatures",
+    TcpMd5NotFound => "TCP segment without a signature from a peer with a key",
+    TcpMd5Unexpected => "TCP segment with a signature from a peer without a key",
+    TcpMd5Failure => "TCP segment whose signature is wrong",
     TcpMalformed => "TCP header malformed or truncated",
     TcpBadChecksum => "TCP checksum wrong",
     TcpNotUnicast => "TCP segment to a broadcast or multicast address",

@@ -3,6 +3,7 @@
 
 use crate::link::{self, LinkConfig};
 use crate::tcp::demux::Tuple;
+use crate::tcp::md5::{self, Key};
 use millrace_ring::ByteConsumer;
 use millrace_wire::checksum::{Sum, pseudo_header_v4};
 use millrace_wire::ethernet::EtherType;
@@ -76,7 +77,14 @@ impl Template {
     }
 
     /// Writes one packet with `payload` octets, `offset` into the super-segment, into a slot of the right length.
-    fn write(&self, slot: &mut [u8], offset: u32, flags: TcpFlags, payload: usize) {
+    fn write(
+        &self,
+        slot: &mut [u8],
+        offset: u32,
+        flags: TcpFlags,
+        payload: usize,
+        sign: Option<(&Tuple, &Key)>,
+    ) {
         slot[..self.len].copy_from_slice(&self.bytes[..self.len]);
         let total = (self.len - self.l3 + payload) as u16;
         put_u16(slot, self.l3 + IP_TOTAL_LEN, total);
@@ -88,6 +96,9 @@ impl Template {
         let seq = self.l4 + TCP_SEQ;
         slot[seq..seq + 4].copy_from_slice(&self.seq.wrapping_add(offset).to_be_bytes());
         slot[self.l4 + TCP_FLAGS] |= flags.0;
+        if let Some((tuple, key)) = sign {
+            md5::sign_segment(tuple, &mut slot[self.l4..], key);
+        }
         let segment = (self.len - self.l4 + payload) as u16;
         let sum = self.pseudo.add_u16(segment).add_bytes(&slot[self.l4..]);
         put_u16(slot, self.l4 + TCP_CHECKSUM, sum.finish());
@@ -108,6 +119,8 @@ pub(crate) struct Super<'a> {
     pub first: TcpFlags,
     /// Added to the flags of the last packet.
     pub last: TcpFlags,
+    /// Each packet is signed; the options have room for that.
+    pub sign: Option<(&'a Tuple, &'a Key)>,
 }
 
 /// Cuts it into slots. Returns the packets made and the octets they carry; fewer than asked when the device is full.
@@ -121,7 +134,8 @@ pub(crate) fn cut(
         let Some(slot) = batch.next(header) else {
             return (0, 0);
         };
-        job.template.write(slot, 0, job.first | job.last, 0);
+        job.template
+            .write(slot, 0, job.first | job.last, 0, job.sign);
         return (1, 0);
     };
     let (mut packets, mut done) = (0, 0);
@@ -135,7 +149,8 @@ pub(crate) fn cut(
         if done + take == job.len {
             flags |= job.last;
         }
-        job.template.write(slot, done, flags, take as usize);
+        job.template
+            .write(slot, done, flags, take as usize, job.sign);
         flags = TcpFlags::NONE;
         done += take;
         packets += 1;
@@ -153,6 +168,6 @@ pub(crate) fn bare_packet(tuple: &Tuple, ip: IpFields, tcp: &TcpHeader, options:
     };
     let template = Template::new(&link, MacAddr::ZERO, tuple, ip, tcp, options);
     let mut packet = vec![0; template.len];
-    template.write(&mut packet, 0, TcpFlags::NONE, 0);
+    template.write(&mut packet, 0, TcpFlags::NONE, 0, None);
     packet
 }

@@ -49,5 +49,6 @@ pub use sock::readiness::Readiness;
 pub use stats::{Counter, Mib};
 pub use sysctl::{Sysctl, SysctlError};
 pub use tcp::info::TcpInfo;
+pub use tcp::md5;
 pub use tcp::stamps::Timestamping;
 pub use tcp::state::TcpState;

@@ -12,8 +12,10 @@ use crate::sock::error::SockError;
 use crate::stats::Counter;
 use crate::tcp::demux::Tuple;
 use crate::tcp::input::{self, Fate, ecn, fast};
+use crate::tcp::md5;
 use crate::tcp::output::reset;
 use crate::tcp::segment::{Part, Payload, Segment};
+use crate::tcp::sock::hot::Features;
 use millrace_wire::arp::ArpPacket;
 use millrace_wire::checksum::pseudo_header_v4;
 use millrace_wire::frame::{RxCsum, RxFrame};
@@ -235,15 +237,23 @@ impl Stack {
 
     /// One segment: demux, input, and the answer if it is refused.
     pub(crate) fn tcp(&mut self, seg: &Segment, payload: &Payload<'_, '_>) {
+        // The socket may be gone when its RST is made.
+        let signed = md5::is_signed(seg, payload);
+        let key = if signed {
+            self.socks.reply_key(&seg.tuple, seg.hash).cloned()
+        } else {
+            None
+        };
         let fate = self.demux(seg, payload);
         match fate {
             Fate::Taken => {}
             Fate::Dropped(reason) => self.ctx.drops.count(reason),
             Fate::Reset(reason) => {
                 self.ctx.drops.count(reason);
-                if !seg.has(TcpFlags::RST) {
+                // A signed segment that belongs to nobody gets no answer: we could not sign it.
+                if !seg.has(TcpFlags::RST) && signed == key.is_some() {
                     self.ctx.mib.inc(Counter::TcpOutRsts);
-                    self.reply(seg.tuple, &reset::reply_to(seg));
+                    self.reply_signed(seg.tuple, &reset::reply_to(seg), key.as_ref());
                 }
             }
         }
@@ -287,6 +297,12 @@ impl Stack {
         let Some(sk) = self.socks.tcp.at_mut(index) else {
             return Fate::Dropped(DropReason::TcpNoSocket);
         };
+        if !seg.simple || sk.rx.features.contains(Features::MD5) {
+            let key = md5::key_for(&sk.rx, &sk.cold);
+            if let Err(reason) = md5::inbound(key, &mut self.ctx.mib, seg, payload) {
+                return Fate::Dropped(reason);
+            }
+        }
         let id = sk.id();
         sk.warm.counts.received(1, seg.len);
         let fate = input::segment(sk, &mut self.ctx, seg, payload);

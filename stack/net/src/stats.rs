@@ -192,6 +192,12 @@ mib! {
     TcpExtTCPWinProbe
     /// Keepalive probes sent
     TcpExtTCPKeepAlive
+    /// Segments without a signature from peers with a key (RFC 2385)
+    TcpExtTCPMD5NotFound
+    /// Segments with a signature from peers without a key
+    TcpExtTCPMD5Unexpected
+    /// Segments whose signature was wrong
+    TcpExtTCPMD5Failure
     /// Segments that the peer has got, by ACK or SACK
     TcpExtTCPDelivered
     /// Of them, those whose ACK echoed congestion (ECE)

@@ -260,7 +260,7 @@ fn retry_later(sk: &mut TcpSock, ctx: &mut Ctx) {
 }
 
 impl Ctl {
-    fn header(&self) -> TcpHeader {
+    pub(crate) fn header(&self) -> TcpHeader {
         TcpHeader {
             src_port: self.tuple.lport,
             dst_port: self.tuple.rport,
@@ -310,6 +310,7 @@ impl Ctx {
             mss: 1,
             first: TcpFlags::NONE,
             last: TcpFlags::NONE,
+            sign: None,
         };
         if gso::cut(&job, None, batch).0 == 0 {
             return Turn::Full;

@@ -10,6 +10,7 @@ pub mod call;
 mod epoll;
 mod fcntl;
 mod file;
+mod md5sig;
 mod msg;
 mod pending;
 mod pipe;

@@ -10,6 +10,7 @@ use millrace_net::{CongestionName, Kept, OptName, SockError, SockOpt, Stack};
 use millrace_wire::time::Instant;
 
 use crate::call::{Fd, Out, Return};
+use crate::md5sig;
 use crate::process::Process;
 
 const INT: usize = 4;
@@ -234,6 +235,9 @@ pub(crate) fn set(
     }
     if (level, name) == (IP, libc::IP_FREEBIND) && value.is_empty() {
         return Err(libc::EINVAL);
+    }
+    if level == TCP && matches!(name, md5sig::TCP_MD5SIG | md5sig::TCP_MD5SIG_EXT) {
+        return md5sig::set(stack, now, sock, (name, value));
     }
     let row = find(level, name)?;
     let option = decode(&row, value)?;

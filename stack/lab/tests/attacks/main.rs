@@ -26,6 +26,7 @@
 //! | 30 | hash flooding | `millrace-net`: `tcp::demux::ehash::tests::probes_stay_short_for_chosen_tuples` |
 //! | 32 | bad checksums | `packets::every_flipped_bit_is_found` |
 //! | 33 | malformed options | `packets::every_option_prefix_is_read`, `packets::a_syn_with_any_options_is_answered` |
+//! | 34 | TCP MD5 signatures | `signed::*`, `millrace-net`: `tcp::md5::tests::signs_as_linux_does` |
 //! | 36 | full tables | `memory::every_table_has_a_bound` |
 //! | 39 | states that never end | `memory::every_state_drains_with_a_mute_peer` |
 //! | 41 | shrinking windows | `packets::a_window_that_shrinks_is_survived` |
@@ -40,3 +41,4 @@ mod net;
 mod numbers;
 mod packets;
 mod sack;
+mod signed;

@@ -7,6 +7,7 @@ pub(crate) mod demux;
 pub mod info;
 pub(crate) mod input;
 pub(crate) mod isn;
+pub mod md5;
 pub(crate) mod mem;
 pub(crate) mod output;
 pub(crate) mod recovery;

@@ -105,7 +105,17 @@ pub(crate) struct Payload<'a, 'f> {
 }
 
 impl<'a> Payload<'a, '_> {
-    fn slice(&self, part: &Part) -> &'a [u8] {
+    /// The fixed part of the TCP header, which lies before its options.
+    pub(crate) fn header(&self, options: &Part) -> &'a [u8] {
+        const LEN: u16 = 20;
+        self.slice(&Part {
+            offset: options.offset.saturating_sub(LEN),
+            len: LEN,
+            ..*options
+        })
+    }
+
+    pub(crate) fn slice(&self, part: &Part) -> &'a [u8] {
         let start = part.offset as usize;
         self.frames
             .get(part.frame as usize)

@@ -7,7 +7,9 @@
 mod tests;
 mod write;
 
-pub use write::{OptionsBuf, write_established, write_syn};
+pub use write::{
+    OptionsBuf, write_established, write_established_after, write_syn, write_syn_after,
+};
 
 use crate::seq::SeqNum;
 
@@ -27,6 +29,8 @@ pub mod kind {
     pub const SACK: u8 = 5;
     /// Timestamps.
     pub const TIMESTAMPS: u8 = 8;
+    /// MD5 signature (RFC 2385).
+    pub const MD5: u8 = 19;
 }
 
 /// Lengths of the options on the wire, kind and length octets included.
@@ -38,6 +42,9 @@ mod len {
     pub const SACK_BLOCK: u8 = 8;
     pub const TIMESTAMPS: u8 = 10;
 }
+
+/// Length of the MD5 signature option, kind and length octets included.
+pub const MD5_LEN: u8 = 18;
 
 /// Most SACK blocks that 40 bytes of options can hold.
 pub const MAX_SACK_BLOCKS: usize = 4;

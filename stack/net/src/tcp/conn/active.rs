@@ -4,6 +4,7 @@ use crate::core::Ctx;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::input::{ecn, fast};
+use crate::tcp::md5;
 use crate::tcp::output::{self, window};
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::hot::{Features, Want};
@@ -43,6 +44,7 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx, resume: Option<Resume>) {
     sk.rx.rcv_wscale = initial.wscale;
     set_numbers(sk, iss);
     sk.rx.ecn = Default::default();
+    md5::refresh(sk);
     output::sync_mss(sk, ctx);
     set_state(sk, ctx, TcpState::SynSent);
     ctx.mib.inc(Counter::TcpActiveOpens);

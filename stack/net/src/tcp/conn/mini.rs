@@ -8,6 +8,7 @@ use crate::stats::Counter;
 use crate::tcp::conn::active;
 use crate::tcp::input::Fate;
 use crate::tcp::input::validate::may_always_answer;
+use crate::tcp::md5;
 use crate::tcp::output;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::cold::{Cold, PortOrigin};
@@ -42,6 +43,12 @@ impl Stack {
         payload: &Payload<'_, '_>,
     ) -> Fate {
         let options = seg.parse_options(payload);
+        let Some(listener) = self.socks.requests.get(id).map(|req| req.listener) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
+        if let Err(reason) = self.md5_listener(listener, seg, payload) {
+            return Fate::Dropped(reason);
+        }
         let Some(req) = self.socks.requests.get_mut(id) else {
             return Fate::Dropped(DropReason::TcpNoSocket);
         };
@@ -167,6 +174,7 @@ impl Stack {
         cold.bound = listener.cold.bound;
         cold.opts.kept = cold.opts.kept.inherited();
         cold.parent = Some(req.listener);
+        cold.md5 = md5::inherited(listener, req.tuple.remote);
         let attached = listener.rx.features.contains(Features::ATTACHED);
         let user = listener.warm.user;
         let child = self
@@ -228,6 +236,7 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
     sk.rx.ts_offset = req.ts_offset;
     sk.rx.ts_recent = req.ts_recent;
     sk.rx.ts_recent_stamp = (req.synack_at.as_millis() / 1000) as u32;
+    md5::refresh(sk);
     sk.tx.snd_wnd = req.snd_wnd;
     sk.tx.max_window = req.snd_wnd;
     sk.tx.snd_wl1 = req.irs;

@@ -8,6 +8,7 @@ use crate::qdisc::Ctl;
 use crate::stats::Counter;
 use crate::tcp::demux::Tuple;
 use crate::tcp::input::{Fate, ecn};
+use crate::tcp::md5;
 use crate::tcp::output::{self, window};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::request::Request;
@@ -30,6 +31,9 @@ impl Stack {
         payload: &Payload<'_, '_>,
         iss: Option<SeqNum>,
     ) -> Fate {
+        if let Err(reason) = self.md5_listener(listener, seg, payload) {
+            return Fate::Dropped(reason);
+        }
         if seg.has(TcpFlags::RST) {
             return Fate::Dropped(DropReason::TcpInvalidRst);
         }
@@ -81,7 +85,12 @@ impl Stack {
         let tos = opts.tos;
         let options = seg.parse_options(payload);
         let sysctl = &self.ctx.sysctl;
-        let ts = options.timestamps.filter(|_| sysctl.tcp_timestamps != 0);
+        // SACK, timestamps and a signature do not fit together (Linux `tcp_synack_options`).
+        let signed = self.socks.reply_key(&tuple, seg.hash).is_some();
+        let crowded = signed && options.sack_permitted && sysctl.tcp_sack;
+        let ts = options
+            .timestamps
+            .filter(|_| sysctl.tcp_timestamps != 0 && !crowded);
         // Whole segments, without the room that their timestamps take.
         let mss = advmss - ts.map_or(0, |_| TIMESTAMPS_LEN.min(advmss));
         let initial = window::initial(opts, mss, sysctl);
@@ -137,6 +146,9 @@ impl Stack {
 
     /// Sends the SYN-ACK of a request, first time or again.
     pub(crate) fn send_syn_ack(&mut self, id: SockId, dst: Option<Dst>) {
+        let req = self.socks.requests.get(id);
+        let key = req.and_then(|req| self.socks.reply_key(&req.tuple, req.hash));
+        let key = key.cloned();
         let Some(req) = self.socks.requests.get_mut(id) else {
             return;
         };
@@ -166,7 +178,7 @@ impl Stack {
             .saturating_sub(HEADERS)
             .min(user_mss.unwrap_or(u16::MAX));
         let wscale = req.wscale_ok.then_some(req.rcv_wscale);
-        let ctl = Ctl {
+        let mut ctl = Ctl {
             tuple: req.tuple,
             seq: req.iss,
             ack: req.irs + 1,
@@ -178,6 +190,9 @@ impl Stack {
             tos: req.tos,
             ttl: self.ctx.sysctl.ip_default_ttl as u8,
         };
+        if let Some(key) = key {
+            md5::sign(&mut ctl, &key);
+        }
         self.ctx.push_ctl(ctl);
     }
 
@@ -223,14 +238,28 @@ impl Stack {
         }
     }
 
-    /// A RST for a segment that nobody wants, or an ACK from a mini-socket.
+    /// An ACK from a mini-socket, signed if it has a key.
     pub(crate) fn reply(&mut self, tuple: Tuple, reply: &Reply) {
+        let key = if self.socks.md5_needed {
+            let hash = tuple.hash(&self.ctx.keys);
+            self.socks.reply_key(&tuple, hash).cloned()
+        } else {
+            None
+        };
+        self.reply_signed(tuple, reply, key.as_ref());
+    }
+
+    /// The same, or a RST for a segment that nobody wants, with this key.
+    pub(crate) fn reply_signed(&mut self, tuple: Tuple, reply: &Reply, key: Option<&md5::Key>) {
         let Some(dst) = self.ctx.route(tuple.remote, Some(tuple.local)) else {
             self.ctx.mib.inc(Counter::IpOutNoRoutes);
             return;
         };
-        let ctl =
+        let mut ctl =
             output::reset::from_reply(tuple, reply, dst, self.ctx.sysctl.ip_default_ttl as u8);
+        if let Some(key) = key {
+            md5::sign(&mut ctl, key);
+        }
         self.ctx.push_ctl(ctl);
     }
 }

@@ -7,6 +7,7 @@ use crate::stats::Counter;
 use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::input::Fate;
 use crate::tcp::input::validate::{PAWS_24DAYS, may_always_answer};
+use crate::tcp::md5;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
@@ -71,9 +72,13 @@ impl Stack {
             self.ctx.mib.inc(Counter::MillraceTimeWaitOverflow);
             return false;
         }
+        let key = md5::key_for(&sk.rx, &sk.cold).cloned();
         let Ok(tw) = self.socks.tw.insert_with(|_| mini) else {
             return false;
         };
+        if let Some(key) = key {
+            self.socks.tw_keys.insert(tw.index(), key);
+        }
         self.socks.ehash.replace(hash, id.place(), tw.place());
         if let Some(mini) = self.socks.tw.get(tw) {
             self.socks.bhash.add(mini.tuple.lport, mini.claim());
@@ -109,6 +114,7 @@ impl Stack {
         let Some(mut mini) = self.socks.tw.remove(tw) else {
             return;
         };
+        self.socks.tw_keys.remove(&tw.index());
         self.ctx.wheel.cancel(&mut mini.wheel);
         self.socks.ehash.remove(mini.hash, tw.place());
         self.socks.bhash.remove(mini.tuple.lport, &mini.claim());

@@ -101,7 +101,7 @@ pub(crate) fn check(sk: &mut TcpSock) {
     let on = sk.warm.ofo.is_empty()
         && sk.rx.rcv_wnd > 0
         && sk.rx.state == TcpState::Established
-        && !sk.rx.features.contains(Features::URGENT);
+        && !sk.rx.features.intersects(Features::URGENT | Features::MD5);
     sk.rx.predict = on;
     sk.rx.pred_window = (sk.tx.snd_wnd >> wscale).min(u32::from(u16::MAX)) as u16;
 }

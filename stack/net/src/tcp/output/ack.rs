@@ -4,6 +4,7 @@
 use crate::core::Ctx;
 use crate::qdisc::Ctl;
 use crate::tcp::input::{acking, ecn};
+use crate::tcp::md5;
 use crate::tcp::output::segment::{self, Job, Path};
 use crate::tcp::output::{Turn, urg, window};
 use crate::tcp::sock::TcpSock;
@@ -48,7 +49,7 @@ pub(crate) fn send_record(sk: &mut TcpSock, ctx: &mut Ctx) {
     let ip = segment::ip_fields(sk, ctx);
     let seq = acceptable_seq(sk);
     let (urg, urgent) = urg::pointer(sk, seq);
-    let ctl = Ctl {
+    let mut ctl = Ctl {
         tuple: sk.rx.tuple,
         seq,
         ack: sk.rx.rcv_nxt,
@@ -60,6 +61,7 @@ pub(crate) fn send_record(sk: &mut TcpSock, ctx: &mut Ctx) {
         tos: ip.tos,
         ttl: ip.ttl,
     };
+    md5::sign_own(sk, &mut ctl);
     ctx.push_ctl(ctl);
     sk.warm.counts.sent(1, 0);
     acking::event_ack_sent(sk);

@@ -14,6 +14,7 @@ pub(crate) mod write;
 
 use crate::core::Ctx;
 use crate::sysctl::Sysctl;
+use crate::tcp::md5::ALIGNED_LEN;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::Options;
 use crate::tcp::sock::hot::{Features, Nonagle, Want};
@@ -120,6 +121,12 @@ pub(crate) fn compute_mss(sk: &mut TcpSock, sysctl: &Sysctl) {
     } else {
         0
     };
+    let signature = if sk.rx.features.contains(Features::MD5) {
+        ALIGNED_LEN
+    } else {
+        0
+    };
+    let options = options + signature;
     let least = sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
     let mss = path
         .min(sk.warm.mss_clamp)

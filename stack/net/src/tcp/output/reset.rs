@@ -7,6 +7,7 @@ use crate::qdisc::Ctl;
 use crate::stats::Counter;
 use crate::tcp::demux::Tuple;
 use crate::tcp::input::ecn;
+use crate::tcp::md5;
 use crate::tcp::output::{ack, segment, window};
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
@@ -22,7 +23,7 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
     let window = window::select(sk, ctx);
     let ip = segment::ip_fields(sk, ctx);
     ctx.mib.inc(Counter::TcpOutRsts);
-    let ctl = Ctl {
+    let mut ctl = Ctl {
         tuple: sk.rx.tuple,
         seq: ack::acceptable_seq(sk),
         ack: sk.rx.rcv_nxt,
@@ -34,6 +35,7 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
         tos: ip.tos,
         ttl: ip.ttl,
     };
+    md5::sign_own(sk, &mut ctl);
     ctx.push_ctl(ctl);
     sk.warm.counts.sent(1, 0);
 }

@@ -6,6 +6,7 @@ use crate::gso::{self, IpFields, Super, Template};
 use crate::link::LinkConfig;
 use crate::stats::Counter;
 use crate::tcp::input::{acking, ecn};
+use crate::tcp::md5;
 use crate::tcp::output::{Turn, urg, window};
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
@@ -17,7 +18,7 @@ use millrace_wire::frame::TxBatch;
 use millrace_wire::mac::MacAddr;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::options::{
-    OptionsBuf, SackBlock, Timestamps, write_established, write_syn,
+    OptionsBuf, SackBlock, Timestamps, write_established, write_established_after, write_syn_after,
 };
 use millrace_wire::tcp::{TcpFlags, TcpHeader};
 
@@ -27,9 +28,10 @@ pub(crate) struct Path<'a> {
     pub mac: MacAddr,
 }
 
-/// SACK blocks that fit into the options beside timestamps, and without.
+/// SACK blocks that fit into the options beside timestamps, and without; with a signature fewer.
 const SACK_BLOCKS_WITH_TIMESTAMPS: usize = 3;
 const SACK_BLOCKS: usize = 4;
+const SACK_BLOCKS_SIGNED: usize = 2;
 
 /// What to send.
 pub(crate) struct Job {
@@ -88,6 +90,7 @@ pub(crate) fn transmit(
         mss,
         first,
         last: job.last,
+        sign: md5::key_for(&sk.rx, &sk.cold).map(|key| (&sk.rx.tuple, key)),
     };
     let ring = sk.rings.as_mut().map(|r| &mut r.snd_out);
     let (packets, octets) = gso::cut(&cut, ring, batch);
@@ -111,13 +114,24 @@ pub(crate) fn current_mss(sk: &TcpSock) -> u16 {
     if !sk.warm.ofo.has_blocks() || !sk.rx.features.contains(Features::SACK) {
         return sk.tx.mss_cache;
     }
-    let room = if sk.rx.features.contains(Features::TIMESTAMPS) {
-        SACK_BLOCKS_WITH_TIMESTAMPS
-    } else {
-        SACK_BLOCKS
-    };
+    let room = sack_room(sk.rx.features);
+    if room == 0 {
+        return sk.tx.mss_cache;
+    }
     let blocks = sk.warm.ofo.blocks().min(room) as u16;
     sk.tx.mss_cache.saturating_sub(4 + 8 * blocks).max(1)
+}
+
+fn sack_room(features: Features) -> usize {
+    match (
+        features.contains(Features::MD5),
+        features.contains(Features::TIMESTAMPS),
+    ) {
+        (false, true) => SACK_BLOCKS_WITH_TIMESTAMPS,
+        (false, false) => SACK_BLOCKS,
+        (true, false) => SACK_BLOCKS_SIGNED,
+        (true, true) => 0,
+    }
 }
 
 pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {
@@ -138,12 +152,28 @@ fn timestamps(sk: &TcpSock, ctx: &Ctx) -> Option<Timestamps> {
 /// Options of every segment after the handshake: timestamps, and what SACK has to say.
 pub(crate) fn established_options(sk: &mut TcpSock, ctx: &Ctx) -> OptionsBuf {
     let ts = timestamps(sk, ctx);
+    if sk.rx.features.contains(Features::MD5) {
+        return signed_options(sk, ts);
+    }
     if !sk.warm.ofo.has_blocks() || !sk.rx.features.contains(Features::SACK) {
         return write_established(ts, &[]);
     }
     let mut blocks = [SackBlock::default(); 4];
     let n = sk.warm.ofo.take_blocks(&mut blocks);
     write_established(ts, &blocks[..n])
+}
+
+/// The same with room for a signature in front.
+#[cold]
+fn signed_options(sk: &mut TcpSock, ts: Option<Timestamps>) -> OptionsBuf {
+    let mut buf = OptionsBuf::new();
+    buf.md5();
+    let mut blocks = [SackBlock::default(); 4];
+    let mut n = 0;
+    if sack_room(sk.rx.features) > 0 && sk.rx.features.contains(Features::SACK) {
+        n = sk.warm.ofo.take_blocks(&mut blocks);
+    }
+    write_established_after(buf, ts, &blocks[..n])
 }
 
 fn syn_flags(sk: &mut TcpSock, ctx: &Ctx, answering: bool) -> TcpFlags {
@@ -165,12 +195,19 @@ pub(crate) fn emit_syn(
 ) -> Turn {
     let answering = sk.rx.state == TcpState::SynRecv;
     // When the opens crossed, this is still our SYN: it offers what it offered before, whatever the peer's had.
-    let ts = (ctx.sysctl.tcp_timestamps != 0).then(|| Timestamps {
+    let signed = sk.rx.features.contains(Features::MD5);
+    // There is no room for timestamps beside a signature (Linux `tcp_syn_options`).
+    let ts = (ctx.sysctl.tcp_timestamps != 0 && !signed).then(|| Timestamps {
         val: ctx.ts_now(sk.rx.ts_offset),
         ecr: sk.rx.ts_recent,
     });
     let wscale = ctx.sysctl.tcp_window_scaling.then_some(sk.rx.rcv_wscale);
-    let options = write_syn(Some(sk.warm.advmss), wscale, ctx.sysctl.tcp_sack, ts);
+    let mut options = OptionsBuf::new();
+    if signed {
+        options.md5();
+    }
+    let sack = ctx.sysctl.tcp_sack;
+    let options = write_syn_after(options, Some(sk.warm.advmss), wscale, sack, ts);
     let header = TcpHeader {
         src_port: sk.rx.tuple.lport,
         dst_port: sk.rx.tuple.rport,
@@ -199,6 +236,7 @@ pub(crate) fn emit_syn(
         mss: 1,
         first: TcpFlags::NONE,
         last: TcpFlags::NONE,
+        sign: md5::key_for(&sk.rx, &sk.cold).map(|key| (&sk.rx.tuple, key)),
     };
     if gso::cut(&job, None, batch).0 == 0 {
         return Turn::Full;

@@ -152,6 +152,8 @@ pub(crate) struct Cold {
     /// Where the numbers of this socket's next connection begin: beyond all that the last one used (Linux keeps
     /// `write_seq`). If that had timestamps, for this peer only.
     pub next_iss: Option<(SeqNum, Option<Ipv4Addr>)>,
+    /// Keys of signed peers (RFC 2385).
+    pub md5: Option<Box<crate::tcp::md5::Keys>>,
     /// Quick ACK mode asked for by TCP_QUICKACK.
     pub quickack: Option<bool>,
     /// Counters of rare events.
@@ -184,6 +186,7 @@ impl Cold {
             soft_err: None,
             last_oow_ack: None,
             next_iss: None,
+            md5: None,
             quickack: None,
             events: Events::default(),
             urgent: None,

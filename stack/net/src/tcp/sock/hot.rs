@@ -78,6 +78,8 @@ bitflags! {
         const WATCHED = 128;
         /// The times of arrivals are kept for the reader.
         const RX_STAMPS = 512;
+        /// Segments are signed (RFC 2385); header prediction is off.
+        const MD5 = 1024;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing TCP options, in the order and with the padding of Linux `tcp_options_write`.
 
-use super::{SackBlock, Timestamps, kind, len};
+use super::{MD5_LEN, SackBlock, Timestamps, kind, len};
 use crate::tcp::MAX_OPTIONS_LEN;
 
 /// A list of options under construction, on the stack. Every method keeps it aligned to four bytes, [`raw`]
@@ -52,6 +52,14 @@ impl OptionsBuf {
     pub fn mss(&mut self, mss: u16) -> &mut Self {
         let [high, low] = mss.to_be_bytes();
         self.raw(&[kind::MSS, len::MSS, high, low])
+    }
+
+    /// NOP NOP and an MD5 signature that is still zero: 20 bytes.
+    #[inline]
+    pub fn md5(&mut self) -> &mut Self {
+        let mut bytes = [0; 2 + MD5_LEN as usize];
+        bytes[..4].copy_from_slice(&[kind::NOP, kind::NOP, kind::MD5, MD5_LEN]);
+        self.raw(&bytes)
     }
 
     /// NOP and window scale: 4 bytes.
@@ -127,7 +135,18 @@ pub fn write_syn(
     sack_permitted: bool,
     ts: Option<Timestamps>,
 ) -> OptionsBuf {
-    let mut buf = OptionsBuf::new();
+    write_syn_after(OptionsBuf::new(), mss, wscale, sack_permitted, ts)
+}
+
+/// The same behind options that are there already.
+#[inline]
+pub fn write_syn_after(
+    mut buf: OptionsBuf,
+    mss: Option<u16>,
+    wscale: Option<u8>,
+    sack_permitted: bool,
+    ts: Option<Timestamps>,
+) -> OptionsBuf {
     if let Some(mss) = mss {
         buf.mss(mss);
     }
@@ -146,7 +165,16 @@ pub fn write_syn(
 /// Options of any other segment: timestamps, then as many SACK blocks as fit (3 with timestamps, 4 without).
 #[inline]
 pub fn write_established(ts: Option<Timestamps>, sack: &[SackBlock]) -> OptionsBuf {
-    let mut buf = OptionsBuf::new();
+    write_established_after(OptionsBuf::new(), ts, sack)
+}
+
+/// The same behind options that are there already: as many SACK blocks as they leave room for.
+#[inline]
+pub fn write_established_after(
+    mut buf: OptionsBuf,
+    ts: Option<Timestamps>,
+    sack: &[SackBlock],
+) -> OptionsBuf {
     if let Some(Timestamps { val, ecr }) = ts {
         buf.timestamps(val, ecr);
     }

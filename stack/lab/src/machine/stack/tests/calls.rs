@@ -435,3 +435,56 @@ fn times_are_control_messages() {
     assert_eq!((got.data.len(), got.control.len()), (10, 1));
     assert_eq!(got.control[0].data[..16], expected);
 }
+
+/// TCP_MD5SIG and TCP_MD5SIG_EXT: what Linux 6.18 answers to each `struct tcp_md5sig`.
+#[test]
+fn keys_are_parsed_as_the_kernel_does() {
+    const PLAIN: i32 = 14;
+    const EXTENDED: i32 = 32;
+    const INET: u8 = libc::AF_INET as u8;
+    let mut lab = Lab::new();
+    let fd = lab.socket();
+    // Family, last octet of the address, flags, prefix, length of the key, interface.
+    let key = |(family, last, flags, prefix, len, device): (u8, u8, u8, u8, u8, u8)| {
+        let mut sig = vec![0; 216];
+        sig[0] = family;
+        sig[4..8].copy_from_slice(&[9, 9, 9, last]);
+        sig[128..131].copy_from_slice(&[flags, prefix, len]);
+        sig[132] = device;
+        sig
+    };
+    let mut set = |name, value: Vec<u8>| {
+        lab.value(Call::SetSockOpt {
+            fd,
+            level: libc::IPPROTO_TCP,
+            name,
+            value,
+        })
+    };
+    for (name, fields, expected) in [
+        (PLAIN, (INET, 1, 0, 0, 6, 0), 0),
+        (PLAIN, (10, 1, 0, 0, 6, 0), errno(libc::EINVAL)),
+        (PLAIN, (INET, 1, 0, 0, 81, 0), errno(libc::EINVAL)),
+        (PLAIN, (INET, 2, 0, 0, 0, 0), errno(libc::ENOENT)),
+        (PLAIN, (INET, 9, 1, 33, 1, 0), 0),
+        (EXTENDED, (INET, 9, 1, 33, 1, 0), errno(libc::EINVAL)),
+        (EXTENDED, (INET, 8, 0, 33, 1, 0), 0),
+        (EXTENDED, (INET, 9, 1, 8, 1, 0), 0),
+        (EXTENDED, (INET, 8, 2, 0, 1, 2), errno(libc::EINVAL)),
+        (EXTENDED, (INET, 8, 2, 0, 1, 0), 0),
+        (PLAIN, (INET, 1, 0, 0, 0, 0), 0),
+        (PLAIN, (INET, 1, 0, 0, 0, 0), errno(libc::ENOENT)),
+    ] {
+        assert_eq!(set(name, key(fields)), expected, "{name} {fields:?}");
+    }
+    let whole = key((INET, 3, 0, 0, 6, 0));
+    assert_eq!(set(PLAIN, whole[..215].to_vec()), errno(libc::EINVAL));
+    assert_eq!(set(PLAIN, [whole, vec![0; 2]].concat()), 0);
+    let get = Call::GetSockOpt {
+        fd,
+        level: libc::IPPROTO_TCP,
+        name: PLAIN,
+        room: 216,
+    };
+    assert_eq!(lab.value(get), errno(libc::ENOPROTOOPT));
+}
