@@ -18,6 +18,7 @@ use crate::tcp::demux::ehash::Ehash;
 use crate::tcp::demux::lhash::Lhash;
 use crate::tcp::md5;
 use crate::tcp::output;
+use crate::tcp::pressure::{self, Pressure};
 use crate::tcp::segment::Part;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
@@ -158,6 +159,7 @@ pub(crate) struct Ctx {
     pub drops: DropCounters,
     pub wheel: Wheel,
     pub chunks: ChunkPool,
+    pub pressure: Pressure,
     pub ifaces: Vec<Iface>,
     pub routes: RouteTable,
     pub pmtu: PmtuCache,
@@ -278,10 +280,11 @@ impl Stack {
     /// A stack without interfaces.
     pub fn new(config: Config) -> Self {
         let Config {
-            sysctl,
+            mut sysctl,
             limits,
             seed,
         } = config;
+        pressure::default_marks(&mut sysctl, limits.ring_chunks);
         let mut keys = Keys::new(&seed);
         let socks = Socks {
             tcp: Slab::new(SockKind::Tcp, limits.max_sockets),
@@ -304,6 +307,7 @@ impl Stack {
             drops: DropCounters::new(),
             wheel: Wheel::new(),
             chunks: ChunkPool::new(limits.ring_chunks),
+            pressure: Pressure::new(limits.ring_chunks),
             ifaces: Vec::new(),
             routes: RouteTable::new(),
             pmtu: PmtuCache::new(4096, min_pmtu, expires),
@@ -315,7 +319,9 @@ impl Stack {
             slow_only: false,
             sysctl,
         };
-        Self { socks, ctx, limits }
+        let mut stack = Self { socks, ctx, limits };
+        stack.ctx.apply_memory_marks();
+        stack
     }
 
     /// MIB counters.
@@ -341,6 +347,7 @@ impl Stack {
         self.ctx.sysctl.set(name, value)?;
         let (least, expires) = pmtu_settings(&self.ctx.sysctl);
         self.ctx.pmtu.set_limits(least, expires);
+        self.ctx.apply_memory_marks();
         Ok(())
     }
 

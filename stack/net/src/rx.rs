@@ -39,6 +39,7 @@ impl Stack {
             }
             self.trains(&gro, frames);
         }
+        self.ctx.check_memory();
         self.flush_neigh();
     }
 

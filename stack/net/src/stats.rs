@@ -192,6 +192,14 @@ mib! {
     TcpExtTCPWinProbe
     /// Keepalive probes sent
     TcpExtTCPKeepAlive
+    /// Times that memory pressure began
+    TcpExtTCPMemoryPressures
+    /// Milliseconds under memory pressure
+    TcpExtTCPMemoryPressuresChrono
+    /// Times that a receive queue was pruned for want of memory
+    TcpExtPruneCalled
+    /// Segments dropped because pruning did not help
+    TcpExtRcvPruned
     /// Segments without a signature from peers with a key (RFC 2385)
     TcpExtTCPMD5NotFound
     /// Segments with a signature from peers without a key

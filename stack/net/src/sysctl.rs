@@ -6,6 +6,9 @@ use thiserror::Error;
 
 pub use ports::PortSet;
 
+/// `tcp_mem` for the default pool of 1 GiB.
+pub(crate) const TCP_MEM_DEFAULT: [u32; 3] = [122_880, 163_840, 245_760];
+
 /// Why a setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SysctlError {
@@ -173,6 +176,9 @@ sysctls! {
     tcp_sack: bool = true, 0, 255;
     /// Send duplicate SACKs (RFC 2883).
     tcp_dsack: bool = true, 0, 255;
+    /// Memory of all connections, pages of 4 KiB: below the first all is well, above the second is pressure, above the
+    /// third nothing more is given. The default follows `Limits::ring_chunks`.
+    tcp_mem: [u32; 3] = TCP_MEM_DEFAULT, 0, i32::MAX as u32;
     /// Receive buffer, bytes: least, initial, most. Half of it is window, as with Linux's overhead accounting.
     tcp_rmem: [u32; 3] = [4096, 131_072, 6_291_456], 1, i32::MAX as u32;
     /// Send buffer, bytes: least, initial, most.
@@ -336,9 +342,9 @@ mod tests {
             }
         }
         assert_eq!(
-            rows + 1,
+            rows + 2,
             Sysctl::names().len(),
-            "tcp_max_orphans is not in a namespace"
+            "tcp_max_orphans and tcp_mem are not in a namespace"
         );
     }
 }

@@ -14,6 +14,7 @@ impl Stack {
         self.ctx.wheel.advance(now);
         for _ in 0..self.limits.tick_budget {
             let Some(id) = self.ctx.wheel.pop_due() else {
+                self.ctx.check_memory();
                 self.tick_neigh(now);
                 return;
             };

@@ -33,7 +33,7 @@
 //! | 42 | urgent pointers | `packets::urgent_pointers_stay_within_bounds` |
 //! | 43 | overlapping segments | `packets::overlaps_follow_one_rule` |
 //! | 44 | IP identification | `packets::ip_identification_is_silent` |
-//! | 47 | memory pressure | `memory::a_full_pool_heals` |
+//! | 47 | memory pressure | `memory::a_full_pool_heals`, `memory::three_marks_of_memory`, `memory::windows_do_not_grow_under_pressure` |
 
 mod blind;
 mod memory;

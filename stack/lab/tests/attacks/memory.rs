@@ -343,3 +343,91 @@ fn a_full_pool_heals() {
     let _ = net.inject(&writer.seg(TcpFlags::ACK, &[]));
     net.assert_alive(&mut writer);
 }
+
+/// Row 47: the three marks of `tcp_mem`. Above the second windows close towards four segments and buffers stop growing;
+/// above the third what is new is refused, but for the least buffer of each (`tcp_rmem`, `tcp_wmem`); below the first all
+/// is as before.
+#[test]
+fn three_marks_of_memory() {
+    let mut net = pool(64);
+    net.stack()
+        .set_sysctl("tcp_mem", "10 20 30")
+        .expect("marks");
+    let l = net.listen(16);
+    let mut hogs: Vec<Conn> = (0..4).map(|_| net.open(l, PLAIN)).collect();
+    let mut last = Vec::new();
+    for hog in &mut hogs {
+        for _ in 0..40 {
+            let answer = net.inject(&hog.seg(TcpFlags::ACK, &[1; 1400]));
+            if let Some(ack) = answer.last() {
+                hog.seq = ack.ack;
+                last.push(ack.win);
+            }
+        }
+    }
+    let used = net.host.stack_ref().census().ring_chunks;
+    assert!(
+        (30..=34).contains(&used),
+        "{used}: the third mark, and what is promised"
+    );
+    assert!(net.host.stack_ref().under_memory_pressure());
+    assert_eq!(net.count("TcpExtTCPMemoryPressures"), 1);
+    assert!(net.count("TcpExtPruneCalled") > 0 && net.count("TcpExtRcvPruned") > 0);
+    assert!(net.count("TcpExtTCPRcvQDrop") > 0);
+    // Someone who holds nothing still gets his first 4,096 octets, each way.
+    let mut small = net.open(l, PLAIN);
+    let mut taken = 0;
+    for _ in 0..10 {
+        let answer = net.inject(&small.seg(TcpFlags::ACK, &[5; 1400]));
+        let next = answer.last().map_or(small.seq + 1400, |ack| ack.ack);
+        taken += next.wrapping_sub(small.seq);
+        small.seq = next;
+    }
+    assert!(
+        (4096..=2 * 4096).contains(&taken),
+        "{taken}: two chunks at most"
+    );
+    assert_eq!(net.queue(&small, &[6; 9000]), Ok(4096));
+    assert_eq!(net.queue(&small, &[6; 9000]), Err(SockError::NoBuffers));
+    let sent = net.sent();
+    assert_eq!(take(&mut small, &sent), 4096);
+    // Pressure ends below the first mark.
+    net.wait(Duration::from_secs(3));
+    let read: usize = hogs.iter().map(|hog| net.read(hog).len()).sum();
+    assert!(read > 100_000);
+    let _ = net.read(&small);
+    let _ = net.inject(&small.seg(TcpFlags::ACK, &[]));
+    assert!(!net.host.stack_ref().under_memory_pressure());
+    assert!(net.count("TcpExtTCPMemoryPressuresChrono") >= 3000);
+    for conn in hogs.iter_mut().chain([&mut small]) {
+        net.assert_alive(conn);
+    }
+}
+
+/// Row 47: under pressure a window does not grow as its peer fills it; without, it does.
+#[test]
+fn windows_do_not_grow_under_pressure() {
+    let window = |marks: &str| {
+        let mut net = pool(4096);
+        net.stack().set_sysctl("tcp_mem", marks).expect("marks");
+        net.stack()
+            .set_sysctl("tcp_rmem", "4096 1000000 6291456")
+            .expect("buffers");
+        let l = net.listen(16);
+        let hog = net.open(l, PLAIN);
+        let _ = net.inject(&hog.seg(TcpFlags::ACK, &[1; 30_000]));
+        let mut conn = net.open(l, FULL);
+        conn.win = 512;
+        let mut widest = 0;
+        for _ in 0..200 {
+            for ack in net.inject(&conn.seg(TcpFlags::ACK, &[2; 1400])) {
+                widest = widest.max(u32::from(ack.win) << 7);
+                conn.seq = ack.ack;
+            }
+            let _ = net.read(&conn);
+        }
+        widest
+    };
+    assert!(window("1000 2000 3000") > 200_000);
+    assert!(window("1 2 3000") <= 65_535);
+}

@@ -217,7 +217,17 @@ fn write(sk: &mut TcpSock, ctx: &mut Ctx, data: &[u8]) -> Result<usize, SockErro
     let Some(rings) = &mut sk.rings else {
         return Err(SockError::BrokenPipe);
     };
-    let Ok(taken) = rings.snd_in.write(data, &mut ctx.chunks) else {
+    let mut written = rings.snd_in.write(data, &mut ctx.chunks);
+    if written.is_err() {
+        // The least buffer is promised to everybody (`tcp_wmem`).
+        let queued = rings.snd_out.tail() - rings.snd_out.head();
+        let least = u64::from(ctx.sysctl.tcp_wmem[0]).saturating_sub(queued) as usize;
+        let part = &data[..data.len().min(least)];
+        if !part.is_empty() {
+            written = ctx.promised(|ctx| rings.snd_in.write(part, &mut ctx.chunks));
+        }
+    }
+    let Ok(taken) = written else {
         // Nothing of this connection may ever free memory: look again later (Linux `sk_stream_wait_memory`).
         sk.warm.timers.memory = Some(ctx.now + MEMORY_WAIT);
         return Err(SockError::NoBuffers);

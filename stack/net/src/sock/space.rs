@@ -98,7 +98,7 @@ fn new_space(sk: &mut TcpSock, ctx: &Ctx) {
 
 /// The send buffer follows the congestion window (Linux `tcp_sndbuf_expand`).
 pub(crate) fn expand_sndbuf(sk: &mut TcpSock, ctx: &Ctx) {
-    if sk.cold.opts.sndbuf_locked {
+    if sk.cold.opts.sndbuf_locked || ctx.pressure.is_on() {
         return;
     }
     let segments = sk.tx.snd_cwnd.max(crate::tcp::INIT_CWND);

@@ -1,6 +1,7 @@
 //! Receive-buffer autotuning (dynamic right-sizing; Linux `tcp_rcv_space_adjust`, `tcp_grow_window`).
 
 use crate::core::Ctx;
+use crate::tcp::pressure;
 use crate::tcp::sock::TcpSock;
 use millrace_wire::time::Instant;
 
@@ -16,9 +17,13 @@ pub(crate) struct Drs {
 }
 
 /// Full-sized segments open the window towards the buffer's size, as slow start does for the sender.
-pub(crate) fn grow_window(sk: &mut TcpSock, len: u32) {
+pub(crate) fn grow_window(sk: &mut TcpSock, ctx: &Ctx, len: u32) {
     let limit = sk.warm.rcvbuf;
     if sk.rx.rcv_ssthresh < limit && len >= u32::from(sk.rx.rcv_mss) / 2 {
+        if ctx.pressure.is_on() {
+            pressure::narrow_window(sk);
+            return;
+        }
         let step = 2 * u32::from(sk.warm.advmss);
         sk.rx.rcv_ssthresh = sk
             .rx
@@ -45,7 +50,8 @@ pub(crate) fn adjust_rcvbuf(sk: &mut TcpSock, ctx: &Ctx) {
         since: ctx.now,
         space: drs.space.max(taken),
     };
-    let automatic = ctx.sysctl.tcp_moderate_rcvbuf && !sk.cold.opts.rcvbuf_locked;
+    let automatic =
+        ctx.sysctl.tcp_moderate_rcvbuf && !sk.cold.opts.rcvbuf_locked && !ctx.pressure.is_on();
     if taken <= drs.space || !automatic {
         return;
     }

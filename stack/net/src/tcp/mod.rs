@@ -10,6 +10,7 @@ pub(crate) mod isn;
 pub mod md5;
 pub(crate) mod mem;
 pub(crate) mod output;
+pub(crate) mod pressure;
 pub(crate) mod recovery;
 pub(crate) mod rtt;
 pub(crate) mod segment;

@@ -8,6 +8,7 @@ use crate::stats::Counter;
 use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::input::Fate;
 use crate::tcp::output;
+use crate::tcp::pressure;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::counts;
 use crate::tcp::sock::hot::{Features, Nonagle, Want};
@@ -148,7 +149,7 @@ fn release_receive(sk: &mut TcpSock, ctx: &mut Ctx) {
 
 /// Too many orphans: this one ends at once (Linux `tcp_check_oom`).
 fn orphan_limits(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if ctx.orphans >= ctx.sysctl.tcp_max_orphans {
+    if ctx.orphans >= ctx.sysctl.tcp_max_orphans || pressure::is_out_of_memory(sk, ctx) {
         ctx.mib.inc(Counter::TcpExtTCPAbortOnMemory);
         abort(sk, ctx);
     }

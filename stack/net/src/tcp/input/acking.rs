@@ -52,7 +52,7 @@ fn one_segment(sk: &mut TcpSock, ctx: &Ctx, len: u16, flags: TcpFlags) {
     }
     sk.rx.lrcvtime = now;
     if u32::from(len) >= GROW_LEN {
-        mem::grow_window(sk, u32::from(len));
+        mem::grow_window(sk, ctx, u32::from(len));
     }
 }
 

@@ -8,11 +8,13 @@ use crate::stats::Counter;
 use crate::tcp::input::ofo::Added;
 use crate::tcp::input::{Fate, acking, fast, fin};
 use crate::tcp::output::ack as out_ack;
+use crate::tcp::pressure;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Want};
 use crate::tcp::stamps;
 use crate::tcp::state::{CAN_RECEIVE, TcpState};
+use millrace_ring::NoMemory;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
 
@@ -83,6 +85,10 @@ pub(crate) fn append(
 /// Memory is short: what waits out of order goes, so that what is in order can come (Linux `tcp_prune_ofo_queue`;
 /// RFC 2018 §8 allows it).
 fn prune(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
+    ctx.mib.inc(Counter::TcpExtPruneCalled);
+    if ctx.pressure.is_on() {
+        pressure::narrow_window(sk);
+    }
     if !sk.warm.ofo.is_empty() {
         sk.warm.ofo.clear();
         ctx.mib.inc(Counter::TcpExtOfoPruned);
@@ -92,7 +98,20 @@ fn prune(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
             rings.rcv_in.discard(next, &mut ctx.chunks);
         }
     }
-    reserve(sk, ctx, len)
+    if reserve(sk, ctx, len) == Memory::Reserved {
+        return Memory::Reserved;
+    }
+    // The least buffer is promised to everybody (`tcp_rmem`).
+    if sk.unread() < u64::from(ctx.sysctl.tcp_rmem[0])
+        && let Ok(()) = ctx.promised(|ctx| match reserve(sk, ctx, len) {
+            Memory::Reserved => Ok(()),
+            Memory::None => Err(NoMemory),
+        })
+    {
+        return Memory::Reserved;
+    }
+    ctx.mib.inc(Counter::TcpExtRcvPruned);
+    Memory::None
 }
 
 /// Nothing waits to be read.

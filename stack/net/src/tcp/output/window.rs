@@ -3,6 +3,7 @@
 use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::sysctl::Sysctl;
+use crate::tcp::pressure;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::Options;
 
@@ -65,6 +66,9 @@ pub(crate) fn candidate(sk: &mut TcpSock) -> u32 {
 pub(crate) fn select(sk: &mut TcpSock, ctx: &mut Ctx) -> u16 {
     let old = sk.rx.rcv_wnd;
     let current = sk.rx.receive_window();
+    if ctx.pressure.is_on() && sk.unread() > u64::from(sk.warm.rcvbuf / 2) {
+        pressure::narrow_window(sk);
+    }
     let mut new = candidate(sk);
     let shift = sk.rx.rcv_wscale;
     if new < current {

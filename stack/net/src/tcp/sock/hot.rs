@@ -83,6 +83,11 @@ bitflags! {
     }
 }
 
+// Every feature has a bit of its own.
+const _: () = assert!(
+    Features::all().bits().count_ones() as usize == <Features as bitflags::Flags>::FLAGS.len()
+);
+
 impl Features {
     /// Somebody hears of readiness.
     pub(crate) const OWNED: Self = Self::ATTACHED.union(Self::WATCHED);
