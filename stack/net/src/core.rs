@@ -25,6 +25,7 @@ use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::timewait::TimeWait;
 use crate::tcp::state::TcpState;
+use crate::tcp::trace::StateTrace;
 use crate::wheel::Wheel;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -160,6 +161,8 @@ pub(crate) struct Ctx {
     pub wheel: Wheel,
     pub chunks: ChunkPool,
     pub pressure: Pressure,
+    /// State changes, when somebody wants them.
+    pub trace: Option<Box<StateTrace>>,
     pub ifaces: Vec<Iface>,
     pub routes: RouteTable,
     pub pmtu: PmtuCache,
@@ -308,6 +311,7 @@ impl Stack {
             wheel: Wheel::new(),
             chunks: ChunkPool::new(limits.ring_chunks),
             pressure: Pressure::new(limits.ring_chunks),
+            trace: None,
             ifaces: Vec::new(),
             routes: RouteTable::new(),
             pmtu: PmtuCache::new(4096, min_pmtu, expires),

@@ -52,3 +52,4 @@ pub use tcp::info::TcpInfo;
 pub use tcp::md5;
 pub use tcp::stamps::Timestamping;
 pub use tcp::state::TcpState;
+pub use tcp::trace::StateChange;

@@ -427,3 +427,40 @@ fn sequence_numbers_come_round_to_the_initial_one() {
     }
     assert_eq!(net.a.send_queued(c), Ok(0));
 }
+
+/// A connection's life as its changes of state, on both sides; the record is bounded and off unless asked for.
+#[test]
+fn state_changes_are_recorded() {
+    use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck, SynSent};
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    net.a.trace_states(100);
+    net.b.trace_states(2);
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    net.a.close(net.now, c).unwrap();
+    net.settle();
+    net.b.close(net.now, s).unwrap();
+    net.settle();
+    let moves =
+        |changes: &[StateChange]| -> Vec<_> { changes.iter().map(|c| (c.old, c.new)).collect() };
+    let (changes, lost) = net.a.drain_state_changes();
+    let ours = [
+        (Close, SynSent),
+        (SynSent, Established),
+        (Established, FinWait1),
+        (FinWait1, FinWait2),
+    ];
+    assert!(moves(&changes).starts_with(&ours), "{changes:?}");
+    assert_eq!(lost, 0);
+    assert!(
+        changes
+            .iter()
+            .all(|c| c.remote == SocketAddrV4::new(B, 80) && c.at <= net.now)
+    );
+    let (changes, lost) = net.b.drain_state_changes();
+    assert_eq!(moves(&changes), [(CloseWait, LastAck), (LastAck, Close)]);
+    // CLOSE to LISTEN, CLOSE to SYN_RECV, to ESTABLISHED, to CLOSE_WAIT.
+    assert_eq!(lost, 4);
+    net.b.trace_states(0);
+    assert_eq!(net.b.drain_state_changes(), (Vec::new(), 0));
+}

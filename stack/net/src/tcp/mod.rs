@@ -18,6 +18,7 @@ pub(crate) mod sock;
 pub mod stamps;
 pub(crate) mod state;
 pub(crate) mod timer;
+pub(crate) mod trace;
 
 /// Initial congestion window, segments (RFC 6928; Linux `TCP_INIT_CWND`).
 pub(crate) const INIT_CWND: u32 = 10;

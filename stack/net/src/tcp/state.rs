@@ -3,6 +3,8 @@
 use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::trace::StateChange;
+use core::net::SocketAddrV4;
 
 /// TCP states with the kernel's numbers (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +111,16 @@ pub(crate) fn set_state(sk: &mut TcpSock, ctx: &mut Ctx, to: TcpState) {
     }
     if to == Close && from.is_in(StateSet::of(&[SynSent, SynRecv])) {
         ctx.mib.inc(Counter::TcpAttemptFails);
+    }
+    if let Some(trace) = &mut ctx.trace {
+        let t = &sk.rx.tuple;
+        trace.push(StateChange {
+            at: ctx.now,
+            local: SocketAddrV4::new(t.local, t.lport),
+            remote: SocketAddrV4::new(t.remote, t.rport),
+            old: from,
+            new: to,
+        });
     }
     sk.rx.state = to;
 }
