@@ -120,12 +120,12 @@ fn acknowledging_the_unsent_gains_nothing() {
     let first = net.write(&conn, &vec![3; 200_000]);
     let sent = octets(&first) as u32;
     assert_eq!(sent, 14_600, "ten segments");
+    let mut answers = Vec::new();
     for i in 0..1000 {
-        assert!(
-            net.inject(&conn.off(TcpFlags::ACK, 0, sent + 1 + i * 1000, &[]))
-                .is_empty()
-        );
+        answers.extend(net.inject(&conn.off(TcpFlags::ACK, 0, sent + 1 + i * 1000, &[])));
     }
+    assert!(answers.len() <= 1, "one challenge: {answers:?}");
+    assert_eq!(octets(&answers), 0);
     assert_eq!(net.drops(DropReason::TcpAckUnsent), 1000);
     // An honest ACK doubles the window, as in slow start, not more.
     let answer = net.inject(&conn.off(TcpFlags::ACK, 0, sent, &[]));
