@@ -16,6 +16,7 @@ use crate::stats::{Counter, Mib};
 use crate::sysctl::Sysctl;
 use crate::tcp::demux::ehash::Ehash;
 use crate::tcp::demux::lhash::Lhash;
+use crate::tcp::fastopen;
 use crate::tcp::md5;
 use crate::tcp::output;
 use crate::tcp::pressure::{self, Pressure};
@@ -172,6 +173,8 @@ pub(crate) struct Ctx {
     pub events: VecDeque<SockId>,
     /// Octets to be delivered by the end of this poll.
     pub lent: Vec<Lent>,
+    /// Fast Open: cookies of servers, and what is left to be told to listeners.
+    pub fastopen: fastopen::Shared,
     /// Scratch of the out-of-order path.
     pub gaps: Vec<(SeqNum, SeqNum)>,
     pub orphans: u32,
@@ -317,6 +320,7 @@ impl Stack {
             pmtu: PmtuCache::new(4096, min_pmtu, expires),
             events: VecDeque::new(),
             lent: Vec::with_capacity(64),
+            fastopen: fastopen::Shared::default(),
             gaps: Vec::new(),
             orphans: 0,
             #[cfg(test)]

@@ -80,6 +80,8 @@ drop_reasons! {
     TcpAcceptQueueFull => "handshake not completed: accept queue full",
     TcpRequestTableFull => "SYN refused: request table full",
     TcpPaws => "TCP timestamp too old (PAWS)",
+    TcpEcr => "TCP timestamp echoes a value that was never sent",
+    TcpDeferAccept => "handshake ACK without data, which TCP_DEFER_ACCEPT ignores",
     TcpOutOfWindow => "TCP sequence number outside the receive window",
     TcpOldAck => "TCP acknowledgement too old",
     TcpAckUnsent => "TCP acknowledgement of data not yet sent",

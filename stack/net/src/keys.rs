@@ -2,6 +2,7 @@
 //! from one seed: the operating system's randomness at start, the run's seed in the lab.
 
 use crate::tcp::demux::Tuple;
+use crate::tcp::fastopen::FastOpenKeys;
 use core::hash::{BuildHasher, Hasher};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::time::Instant;
@@ -14,10 +15,15 @@ pub(crate) struct Keys {
     isn: SipHasher13,
     ts_offset: SipHasher13,
     port: SipHasher13,
+    syn_cookie: SipHasher13,
+    fastopen: [u8; 16],
     /// State of the generator for what need not be repeatable per tuple.
     random: u64,
     /// Ports handed out so far, by hash of the destination (Linux `table_perturb`); empty before the first.
     port_counters: Box<[u32]>,
+    /// SYN cookies computed: what a flood may cost.
+    #[cfg(test)]
+    cookie_hashes: core::cell::Cell<u64>,
 }
 
 /// Number of port counters (Linux `INET_TABLE_PERTURB_SIZE`).
@@ -57,8 +63,15 @@ impl Keys {
             isn: derive(2),
             ts_offset: derive(3),
             port: derive(4),
+            syn_cookie: derive(6),
+            fastopen: {
+                let (low, high) = (derive(7).finish(), derive(8).finish());
+                (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
+            },
             random: random.finish() | 1,
             port_counters: Box::default(),
+            #[cfg(test)]
+            cookie_hashes: Default::default(),
         }
     }
 
@@ -76,6 +89,30 @@ impl Keys {
     /// RFC 6528: a keyed function of the tuple plus a clock of one step per 64 ns (Linux `seq_scale`).
     pub(crate) fn isn(&self, t: &Tuple, now: Instant) -> SeqNum {
         SeqNum::new((Self::tuple(&self.isn, t) as u32).wrapping_add((now.as_nanos() >> 6) as u32))
+    }
+
+    /// What proves a SYN cookie ours: the tuple, the peer's initial sequence number, and `data`, all in one hash.
+    pub(crate) fn syn_cookie(&self, t: &Tuple, irs: SeqNum, data: u32) -> u32 {
+        #[cfg(test)]
+        self.cookie_hashes.set(self.cookie_hashes.get() + 1);
+        let mut h = self.syn_cookie;
+        h.write_u64(u64::from(t.local.to_bits()) << 32 | u64::from(t.remote.to_bits()));
+        h.write_u64(u64::from(t.lport) << 48 | u64::from(t.rport) << 32 | u64::from(irs.raw()));
+        h.write_u32(data);
+        h.finish() as u32
+    }
+
+    /// The key of Fast Open cookies while none is configured.
+    pub(crate) fn fastopen(&self) -> FastOpenKeys {
+        FastOpenKeys {
+            primary: self.fastopen,
+            backup: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cookie_hashes(&self) -> u64 {
+        self.cookie_hashes.get()
     }
 
     /// Offset of the timestamp clock towards one peer address pair (Linux `secure_tcp_ts_off`).

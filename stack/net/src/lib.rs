@@ -48,6 +48,7 @@ pub use sock::options::{CongestionName, Kept, OptName, SockOpt};
 pub use sock::readiness::Readiness;
 pub use stats::{Counter, Mib};
 pub use sysctl::{Sysctl, SysctlError};
+pub use tcp::fastopen::FastOpenKeys;
 pub use tcp::info::TcpInfo;
 pub use tcp::md5;
 pub use tcp::stamps::Timestamping;

@@ -275,7 +275,12 @@ impl Stack {
         });
         match found.map(|p| (p.kind(), p.index())) {
             Some((SockKind::Tcp, index)) => self.full_socket(index, seg, payload),
-            Some((SockKind::Request, index)) => match self.socks.requests.at(index).map(|r| r.id) {
+            Some((SockKind::Request, index)) => match self
+                .socks
+                .requests
+                .at(index)
+                .map(|_| self.socks.requests.id_at(index))
+            {
                 Some(id) => self.request_input(id, seg, payload),
                 None => Fate::Dropped(DropReason::TcpNoSocket),
             },
@@ -460,8 +465,7 @@ impl Stack {
             _ => false,
         };
         if fatal {
-            let id = req.id;
-            self.drop_request(id);
+            self.drop_request(self.socks.requests.id_at(index));
         }
         Ok(())
     }

@@ -94,10 +94,18 @@ mib! {
     UdpInErrors
     /// Datagrams received with a bad checksum
     UdpInCsumErrors
+    /// SYN cookies sent
+    TcpExtSyncookiesSent
+    /// SYN cookies received
+    TcpExtSyncookiesRecv
+    /// Handshake ACKs whose SYN cookie was wrong
+    TcpExtSyncookiesFailed
     /// Embryonic connections reset by a segment in SYN-RECEIVED
     TcpExtEmbryonicRsts
     /// Out-of-order data dropped to make room for data in order
     TcpExtOfoPruned
+    /// Segments that echoed a timestamp never sent, in a handshake
+    TcpExtTSEcrRejected
     /// Segments dropped by PAWS in an established connection
     TcpExtPAWSEstab
     /// ICMP errors that arrived for a sequence number out of the window
@@ -156,6 +164,10 @@ mib! {
     TcpExtTCPAbortOnLinger
     /// Segments that a socket refused for want of memory
     TcpExtTCPRcvQDrop
+    /// Handshake ACKs without data that TCP_DEFER_ACCEPT ignored
+    TcpExtTCPDeferAcceptDrop
+    /// SYNs answered with a cookie because the request queue was full
+    TcpExtTCPReqQFullDoCookies
     /// SYNs dropped because the request queue was full
     TcpExtTCPReqQFullDrop
     /// Segments merged by GRO into the one before
@@ -182,6 +194,22 @@ mib! {
     TcpExtTCPWantZeroWindowAdv
     /// Duplicate ACKs suppressed by the rate limit in SYN-RECEIVED
     TcpExtTCPACKSkippedSynRecv
+    /// Connections whose SYN carried data that the server took
+    TcpExtTCPFastOpenActive
+    /// Connections whose SYN carried data that the server did not take
+    TcpExtTCPFastOpenActiveFail
+    /// Connections opened by the data of a SYN
+    TcpExtTCPFastOpenPassive
+    /// SYNs with a bad Fast Open cookie, or without room for the connection
+    TcpExtTCPFastOpenPassiveFail
+    /// SYNs that a full Fast Open queue made open as usual
+    TcpExtTCPFastOpenListenOverflow
+    /// Fast Open cookies asked for
+    TcpExtTCPFastOpenCookieReqd
+    /// Times that Fast Open paused because a path swallows it
+    TcpExtTCPFastOpenBlackhole
+    /// Connections opened by a cookie of the second key
+    TcpExtTCPFastOpenPassiveAltKey
     /// Duplicate ACKs suppressed by the rate limit, PAWS
     TcpExtTCPACKSkippedPAWS
     /// Duplicate ACKs suppressed by the rate limit, sequence

@@ -2,6 +2,7 @@
 
 mod ports;
 
+use crate::tcp::fastopen::FastOpenKeys;
 use thiserror::Error;
 
 pub use ports::PortSet;
@@ -153,11 +154,40 @@ impl Value for PortSet {
 /// Most seconds of a setting that Linux keeps in jiffies, 250 a second.
 const MAX_SECONDS: u32 = i32::MAX as u32 / 250;
 
+/// The keys of Fast Open cookies, if any were set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FastOpenKey(pub Option<FastOpenKeys>);
+
+impl Value for FastOpenKey {
+    fn read(&self, text: &str, _: u32, _: u32) -> Option<Self> {
+        Some(Self(Some(FastOpenKeys::parse(text)?)))
+    }
+    fn print(&self) -> String {
+        let none = FastOpenKeys {
+            primary: [0; 16],
+            backup: None,
+        };
+        self.0.unwrap_or(none).print()
+    }
+    fn expected(_: u32, _: u32) -> String {
+        "one or two keys xxxxxxxx-xxxxxxxx-xxxxxxxx-xxxxxxxx, separated by a comma".to_owned()
+    }
+}
+
 sysctls! {
     /// Upper limit of a listener's backlog.
     somaxconn: u32 = 4096, 0, i32::MAX as u32;
-    /// Handshakes in progress per listener.
+    /// SYN cookies: 0 never, 2 always, any other when a listener's queue of handshakes is full.
+    tcp_syncookies: u32 = 1, 0, 255;
+    /// Handshakes in progress per listener; without cookies its last quarter is for peers that are known.
     tcp_max_syn_backlog: u32 = 1024, 0, i32::MAX as u32;
+    /// TCP Fast Open (RFC 7413), bits: 1 client, 2 server, 4 client without cookie, 0x200 server without cookie, 0x400
+    /// all listeners.
+    tcp_fastopen: u32 = 1, 0, i32::MAX as u32;
+    /// Keys of Fast Open cookies: one, or two with a comma; zeros when none was set.
+    tcp_fastopen_key: FastOpenKey = FastOpenKey(None), 0, 0;
+    /// Seconds that Fast Open pauses after a black hole was found; doubled each time, 0 never pauses.
+    tcp_fastopen_blackhole_timeout_sec: u32 = 0, 0, i32::MAX as u32;
     /// Reset connections that overflow the accept queue instead of dropping the handshake's last ACK.
     tcp_abort_on_overflow: bool = false, 0, 255;
     /// Retransmissions of a SYN before connect fails.

@@ -385,8 +385,6 @@ fn connect_again_after_a_refusal() {
 fn a_handshake_completes_when_the_accept_queue_has_room() {
     let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
     let l = listener(&mut net.b, false);
-    // Two handshakes at a time, and three complete connections: the fourth client's ACK finds no room.
-    net.b.listen(l, 2).unwrap();
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let c = net.a.tcp_socket().unwrap();
@@ -394,6 +392,11 @@ fn a_handshake_completes_when_the_accept_queue_has_room() {
             c
         })
         .collect();
+    let mut syns = Wire::default();
+    net.a.tx(net.now, IfaceId(0), &mut syns);
+    feed(&mut net.b, net.now, &mut syns, &mut Nobody);
+    // Three complete connections from now on: the fourth client's ACK finds no room.
+    net.b.listen(l, 2).unwrap();
     net.run(Duration::from_secs(4));
     for c in &clients {
         assert_eq!(net.a.state(*c), Ok(TcpState::Established));

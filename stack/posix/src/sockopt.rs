@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use millrace_net::{CongestionName, Kept, OptName, SockError, SockOpt, Stack};
+use millrace_net::{CongestionName, FastOpenKeys, Kept, OptName, SockError, SockOpt, Stack};
 use millrace_wire::time::Instant;
 
 use crate::call::{Fd, Out, Return};
@@ -54,6 +54,8 @@ enum Form {
     Empty(SockOpt),
     /// `char[]` of TCP_CONGESTION.
     Name,
+    /// `u8[]` of TCP_FASTOPEN_KEY: one key or two.
+    Keys,
     /// It can only be read.
     ReadOnly,
     /// `int`, 0 or 1.
@@ -69,7 +71,8 @@ const IP: i32 = libc::IPPROTO_IP;
 const TCP: i32 = libc::IPPROTO_TCP;
 
 use Form::{
-    Bit, Byte, Empty, Flag, Int, Linger, LowByte, Name, Ports, ReadOnly, Short, Time, Ttl, Unsigned,
+    Bit, Byte, Empty, Flag, Int, Keys, Linger, LowByte, Name, Ports, ReadOnly, Short, Time, Ttl,
+    Unsigned,
 };
 
 /// An option that the stack has.
@@ -167,6 +170,14 @@ fn tcp_level(name: i32) -> Option<(OptName, Form)> {
         libc::TCP_NOTSENT_LOWAT => (OptName::NotSentLowat, Unsigned(SockOpt::NotSentLowat)),
         libc::TCP_INQ => (OptName::Inq, Bit(SockOpt::Inq)),
         libc::TCP_LINGER2 => (OptName::Linger2, Int(SockOpt::Linger2)),
+        libc::TCP_DEFER_ACCEPT => (
+            OptName::DeferAccept,
+            Int(|v| SockOpt::DeferAccept(v.max(0).cast_unsigned())),
+        ),
+        libc::TCP_FASTOPEN => (OptName::FastOpen, Unsigned(SockOpt::FastOpen)),
+        libc::TCP_FASTOPEN_CONNECT => (OptName::FastOpenConnect, Bit(SockOpt::FastOpenConnect)),
+        libc::TCP_FASTOPEN_NO_COOKIE => (OptName::FastOpenNoCookie, Bit(SockOpt::FastOpenNoCookie)),
+        libc::TCP_FASTOPEN_KEY => (OptName::FastOpenKey, Keys),
         libc::TCP_CONGESTION => (OptName::Congestion, Name),
         libc::TCP_WINDOW_CLAMP => (
             OptName::WindowClamp,
@@ -286,6 +297,10 @@ fn decode(row: &Row, value: &[u8]) -> Result<SockOpt, i32> {
         Ttl => ttl(int(row.level, value)?)?,
         Ports => ports(value)?,
         Name => congestion(value)?,
+        Keys => {
+            let keys = FastOpenKeys::from_bytes(value).ok_or(libc::EINVAL)?;
+            SockOpt::FastOpenKey(Some(keys))
+        }
         Empty(option) if value.is_empty() => option,
         Empty(_) | ReadOnly => return Err(libc::ENOPROTOOPT),
         LowByte(make) => make(int(row.level, value)? as u8),
@@ -411,6 +426,8 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::IsMptcp(on)
         | SockOpt::FreeBind(on)
         | SockOpt::BindAddressNoPort(on)
+        | SockOpt::FastOpenConnect(on)
+        | SockOpt::FastOpenNoCookie(on)
         | SockOpt::Inq(on) => int(i32::from(on)),
         SockOpt::SndBuf(n)
         | SockOpt::RcvBuf(n)
@@ -420,6 +437,8 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::KeepCnt(n)
         | SockOpt::UserTimeout(n)
         | SockOpt::SynCnt(n)
+        | SockOpt::DeferAccept(n)
+        | SockOpt::FastOpen(n)
         | SockOpt::SndBufForce(n)
         | SockOpt::RcvBufForce(n)
         | SockOpt::WindowClamp(n)
@@ -442,6 +461,7 @@ fn encode(option: SockOpt) -> Vec<u8> {
         SockOpt::Cookie(n) => n.to_ne_bytes().to_vec(),
         SockOpt::MemInfo(words) => words.map(u32::to_ne_bytes).concat(),
         SockOpt::Congestion(name) => name.to_vec(),
+        SockOpt::FastOpenKey(keys) => keys.map_or_else(Vec::new, |keys| keys.to_bytes()),
         SockOpt::LocalPortRange(low, high) => int(i32::from(low) | i32::from(high) << 16),
         SockOpt::IpOptions | SockOpt::DefaultTtl => Vec::new(),
         SockOpt::Linger(wait) => {

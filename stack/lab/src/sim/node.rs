@@ -48,6 +48,8 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(plan: &Plan, number: usize, device: Pair) -> Result<Self, Violation> {
         let mut config = Config::new(Dice::new(plan.seed, Purpose::Stack(number as u64)).key());
+        // Cookies forget, as Linux's do, what the model remembers: an MSS below 536, and who has given up.
+        config.sysctl.tcp_syncookies = 0;
         for (name, value) in &plan.nodes[number].sysctls {
             config
                 .sysctl

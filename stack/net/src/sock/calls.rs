@@ -8,6 +8,7 @@ use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
 use crate::stats::Counter;
 use crate::tcp::conn::close;
+use crate::tcp::fastopen::{self, client, server};
 use crate::tcp::input::urg;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::{Cold, Options};
@@ -75,6 +76,13 @@ impl Stack {
             backlog: backlog.min(most),
             ..Listen::default()
         }));
+        let all = fastopen::SERVER | fastopen::SERVER_ALL;
+        if self.ctx.sysctl.tcp_fastopen & all == all {
+            let fastopen = sk.cold.fastopen.get_or_insert_default();
+            if fastopen.max_qlen == 0 {
+                fastopen.max_qlen = backlog.min(most);
+            }
+        }
         set_state(sk, &mut self.ctx, TcpState::Listen);
         self.renew_claim(s);
         self.socks.lhash.insert(addr, port, s);
@@ -211,7 +219,10 @@ impl Stack {
         if sk.warm.err.is_some() || errqueue::any(sk) {
             ready |= Readiness::ERR;
         }
-        if opening {
+        if client::is_deferred(sk) {
+            ready |= Readiness::OUT;
+        }
+        if opening && !server::is_pending(sk) {
             return Ok(ready);
         }
         if sk.rings.is_some() {

@@ -10,6 +10,7 @@ use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::conn::active::{self, Resume};
 use crate::tcp::conn::close;
 use crate::tcp::demux::Tuple;
+use crate::tcp::fastopen::client;
 use crate::tcp::output;
 use crate::tcp::sock::cold::PortOrigin;
 use crate::tcp::sock::hot::{Features, RxHot, TxHot};
@@ -41,6 +42,7 @@ impl Stack {
         self.ctx.now = now;
         let sk = self.sock(s)?;
         match sk.rx.state {
+            TcpState::SynSent if client::is_deferred(sk) => return Err(SockError::IsConnected),
             TcpState::SynSent | TcpState::SynRecv => return Err(SockError::Already),
             TcpState::Listen => return Err(SockError::IsConnected),
             TcpState::Close => {}
@@ -57,7 +59,7 @@ impl Stack {
             return Err(error);
         }
         self.start_connect(s, to)?;
-        Err(SockError::InProgress)
+        self.defer_connect(s)
     }
 
     /// connect to AF_UNSPEC (Linux `tcp_disconnect`): the connection ends at once, with a RST if there was one; a
@@ -207,6 +209,7 @@ impl Stack {
             return Err(SockError::BadSocket);
         };
         sk.cold.connecting = true;
+        client::reset(&mut sk.cold.fastopen);
         sk.warm.err = None;
         sk.warm.hash = hash;
         sk.warm.hashed = true;

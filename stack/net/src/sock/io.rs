@@ -7,6 +7,7 @@ use crate::sock::errqueue;
 use crate::sock::flags::MsgFlags;
 use crate::sock::msg::{Received, SendMsg};
 use crate::sock::space::{self, Asks};
+use crate::tcp::fastopen::{client, server};
 use crate::tcp::input::acking;
 use crate::tcp::input::urg::{self, Taken};
 use crate::tcp::output::write::MAX_BURST;
@@ -75,6 +76,9 @@ impl Stack {
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
         };
+        if client::is_deferred(sk) {
+            return self.send_syn_data(s, data);
+        }
         may_send(sk, before)?;
         let taken = match queue(sk, ctx, data) {
             Ok(taken) => taken,
@@ -163,7 +167,7 @@ fn may_send(sk: &mut TcpSock, before: usize) -> Result<(), SockError> {
     if before > 0 {
         let over = sk.warm.err.is_some()
             || sk.rx.features.contains(Features::SEND_SHUTDOWN)
-            || !sk.rx.state.is_in(CAN_QUEUE);
+            || !sk.rx.state.is_in(CAN_QUEUE) && !server::is_pending(sk);
         return if over {
             Err(SockError::BrokenPipe)
         } else {
@@ -173,11 +177,12 @@ fn may_send(sk: &mut TcpSock, before: usize) -> Result<(), SockError> {
     if let Some(error) = sk.warm.err.take() {
         return Err(error);
     }
+    let early = server::is_pending(sk) && sk.rx.state == TcpState::SynRecv;
     let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
-    if sk.rx.state.is_in(opening) {
+    if sk.rx.state.is_in(opening) && !early {
         return Err(SockError::WouldBlock);
     }
-    if !sk.rx.state.is_in(CAN_QUEUE) || sk.rx.features.contains(Features::SEND_SHUTDOWN) {
+    if !sk.rx.state.is_in(CAN_QUEUE) && !early || sk.rx.features.contains(Features::SEND_SHUTDOWN) {
         return Err(SockError::BrokenPipe);
     }
     Ok(())

@@ -10,6 +10,8 @@ use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
+use crate::tcp::conn::synack;
+use crate::tcp::fastopen::{self, FastOpenKeys};
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::{Options, Resolution};
@@ -125,6 +127,16 @@ pub enum SockOpt {
     SoTimestamp(bool),
     /// SO_TIMESTAMPNS: the same in nanoseconds, instead.
     SoTimestampNs(bool),
+    /// TCP_DEFER_ACCEPT, seconds; 0 is off. Rounded up to time-outs of the SYN-ACK.
+    DeferAccept(u32),
+    /// TCP_FASTOPEN: most connections whose handshake is not complete, on a socket that listens or will; 0 is off.
+    FastOpen(u32),
+    /// TCP_FASTOPEN_CONNECT: connect returns at once, and the first data goes with the SYN.
+    FastOpenConnect(bool),
+    /// TCP_FASTOPEN_NO_COOKIE.
+    FastOpenNoCookie(bool),
+    /// TCP_FASTOPEN_KEY; none when the socket has no keys of its own, which cannot be set.
+    FastOpenKey(Option<FastOpenKeys>),
     /// TCP_LINGER2, seconds; negative: no FIN_WAIT2.
     Linger2(i32),
     /// TCP_WINDOW_CLAMP, octets; 0 is none, and only for a socket in CLOSE.
@@ -197,6 +209,11 @@ pub enum OptName {
     Timestamping,
     SoTimestamp,
     SoTimestampNs,
+    DeferAccept,
+    FastOpen,
+    FastOpenConnect,
+    FastOpenNoCookie,
+    FastOpenKey,
     Linger2,
     WindowClamp,
     Congestion,
@@ -300,6 +317,30 @@ impl Stack {
             SockOpt::UserTimeout(ms) => opts.user_timeout = within(ms, 0, i32::MAX as u32)?,
             SockOpt::SynCnt(n) => opts.syncnt = Some(within(n, 1, MAX_KEEPCNT)?),
             SockOpt::Linger2(0) => opts.linger2 = None,
+            SockOpt::DeferAccept(s) => {
+                opts.defer_accept =
+                    synack::seconds_to_timeouts(s, self.ctx.sysctl.tcp_rto_max_ms / 1000);
+            }
+            SockOpt::FastOpen(n) => {
+                idle(sk, true)?;
+                let n = within(n, 0, i32::MAX as u32)?.min(self.ctx.sysctl.somaxconn);
+                sk.cold.fastopen.get_or_insert_default().max_qlen = n;
+            }
+            SockOpt::FastOpenConnect(on) => {
+                if self.ctx.sysctl.tcp_fastopen & fastopen::CLIENT == 0 {
+                    return Err(SockError::OpNotSupported);
+                }
+                idle(sk, false)?;
+                sk.cold.fastopen.get_or_insert_default().connect = on;
+            }
+            SockOpt::FastOpenNoCookie(on) => {
+                idle(sk, true)?;
+                sk.cold.fastopen.get_or_insert_default().no_cookie = on;
+            }
+            SockOpt::FastOpenKey(keys) => {
+                let keys = keys.ok_or(SockError::Invalid)?;
+                sk.cold.fastopen.get_or_insert_default().keys = Some(keys);
+            }
             SockOpt::Linger2(s) => opts.linger2 = Some(s.clamp(-1, MAX_LINGER2)),
             SockOpt::Tos(tos) => {
                 // The ECN bits belong to TCP (Linux `ip_sock_set_tos`).
@@ -342,6 +383,7 @@ impl Stack {
         let sk = self.socks.tcp.get(s).ok_or(SockError::BadSocket)?;
         let opts = &sk.cold.opts;
         let sysctl = &self.ctx.sysctl;
+        let fastopen = sk.cold.fastopen.as_deref();
         Ok(match name {
             OptName::ReuseAddr => SockOpt::ReuseAddr(opts.reuse_addr),
             OptName::ReusePort => SockOpt::ReusePort(opts.reuse_port),
@@ -393,6 +435,18 @@ impl Stack {
             }
             OptName::OobInline => SockOpt::OobInline(opts.oob_inline),
             OptName::Inq => SockOpt::Inq(opts.inq),
+            OptName::DeferAccept => SockOpt::DeferAccept(synack::timeouts_to_seconds(
+                opts.defer_accept,
+                sysctl.tcp_rto_max_ms / 1000,
+            )),
+            OptName::FastOpen => SockOpt::FastOpen(fastopen.map_or(0, |f| f.max_qlen)),
+            OptName::FastOpenConnect => {
+                SockOpt::FastOpenConnect(fastopen.is_some_and(|f| f.connect))
+            }
+            OptName::FastOpenNoCookie => {
+                SockOpt::FastOpenNoCookie(fastopen.is_some_and(|f| f.no_cookie))
+            }
+            OptName::FastOpenKey => SockOpt::FastOpenKey(fastopen.and_then(|f| f.keys)),
             OptName::Linger2 => {
                 SockOpt::Linger2(opts.linger2.unwrap_or(sysctl.tcp_fin_timeout as i32))
             }
@@ -466,6 +520,15 @@ fn within<T: PartialOrd>(value: T, min: T, max: T) -> Result<T, SockError> {
         Err(SockError::Invalid)
     } else {
         Ok(value)
+    }
+}
+
+/// Linux takes these options before connect only, some on a listener too.
+fn idle(sk: &TcpSock, or_listening: bool) -> Result<(), SockError> {
+    match sk.rx.state {
+        TcpState::Close => Ok(()),
+        TcpState::Listen if or_listening => Ok(()),
+        _ => Err(SockError::Invalid),
     }
 }
 

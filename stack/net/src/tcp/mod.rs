@@ -4,6 +4,7 @@
 pub(crate) mod cong;
 pub(crate) mod conn;
 pub(crate) mod demux;
+pub(crate) mod fastopen;
 pub mod info;
 pub(crate) mod input;
 pub(crate) mod isn;
@@ -17,6 +18,7 @@ pub(crate) mod segment;
 pub(crate) mod sock;
 pub mod stamps;
 pub(crate) mod state;
+pub(crate) mod syncookies;
 pub(crate) mod timer;
 pub(crate) mod trace;
 

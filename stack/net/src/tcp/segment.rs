@@ -115,6 +115,7 @@ impl<'a> Payload<'a, '_> {
         })
     }
 
+    /// The octets of one part.
     pub(crate) fn slice(&self, part: &Part) -> &'a [u8] {
         let start = part.offset as usize;
         self.frames

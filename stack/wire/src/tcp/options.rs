@@ -3,10 +3,12 @@
 //! Reading never fails: as in Linux `tcp_parse_options` a broken list counts as far as it goes. Writing lays the
 //! options out as `tcp_options_write` does, since middleboxes and fingerprints are used to that.
 
+mod fastopen;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use fastopen::FastOpen;
 pub use write::{
     OptionsBuf, write_established, write_established_after, write_syn, write_syn_after,
 };
@@ -31,6 +33,10 @@ pub mod kind {
     pub const TIMESTAMPS: u8 = 8;
     /// MD5 signature (RFC 2385).
     pub const MD5: u8 = 19;
+    /// Fast Open cookie.
+    pub const FASTOPEN: u8 = 34;
+    /// Experiments share this one by an identifier of their own.
+    pub const EXPERIMENTAL: u8 = 254;
 }
 
 /// Lengths of the options on the wire, kind and length octets included.

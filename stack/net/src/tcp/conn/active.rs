@@ -115,7 +115,12 @@ pub(crate) fn init_rcv_mss(sk: &mut TcpSock) {
 
 /// Our SYN is acknowledged (Linux `tcp_finish_connect`, and the SYN_RECV part of `tcp_rcv_state_process`).
 pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
-    set_state(sk, ctx, TcpState::Established);
+    init_transfer(sk, ctx);
+    open(sk, ctx);
+}
+
+/// What sending begins with (Linux `tcp_init_transfer`).
+pub(crate) fn init_transfer(sk: &mut TcpSock, ctx: &Ctx) {
     // RFC 6928 §2: a SYN lost more than once says that the path is full.
     sk.tx.snd_cwnd = if sk.warm.syn_timeouts > 1 {
         1
@@ -134,6 +139,11 @@ pub(crate) fn finish(sk: &mut TcpSock, ctx: &mut Ctx) {
         since: ctx.now,
         space: sk.rx.rcv_wnd,
     };
+}
+
+/// The connection is there.
+pub(crate) fn open(sk: &mut TcpSock, ctx: &mut Ctx) {
+    set_state(sk, ctx, TcpState::Established);
     sk.note(Readiness::OUT | Readiness::CHANGE);
     fast::check(sk);
     timer::arm_keepalive(sk, ctx);

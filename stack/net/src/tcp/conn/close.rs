@@ -6,6 +6,7 @@ use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::TIMEWAIT_MS;
+use crate::tcp::fastopen::server;
 use crate::tcp::input::Fate;
 use crate::tcp::output;
 use crate::tcp::pressure;
@@ -23,6 +24,7 @@ pub(crate) fn done(sk: &mut TcpSock, ctx: &mut Ctx) {
     if sk.rx.state == TcpState::Close {
         return;
     }
+    server::leave(sk, ctx, server::How::Quietly);
     set_state(sk, ctx, TcpState::Close);
     purge(sk, ctx);
     sk.rx.features.insert(Features::RCV_SHUTDOWN);

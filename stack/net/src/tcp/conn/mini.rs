@@ -3,9 +3,10 @@
 
 use crate::core::{Reply, Stack};
 use crate::drop::DropReason;
+use crate::dst::Dst;
 use crate::ids::SockId;
 use crate::stats::Counter;
-use crate::tcp::conn::active;
+use crate::tcp::conn::{active, synack};
 use crate::tcp::input::Fate;
 use crate::tcp::input::validate::may_always_answer;
 use crate::tcp::md5;
@@ -17,19 +18,23 @@ use crate::tcp::sock::request::Request;
 use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::stamps;
 use crate::tcp::state::{TcpState, set_state};
+use core::time::Duration;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::{Timestamps, write_established};
 
 /// What a segment means for a handshake in progress.
 enum Check {
+    /// Nothing.
     Drop(DropReason),
     /// Answer with the SYN-ACK again.
     SynAck,
-    /// Answer with an ACK of where we are.
+    /// Answer with an ACK of where we are, unless that happened just now.
     Ack(DropReason),
-    /// Answer with a RST; the request stays.
-    Reset(DropReason),
-    /// The request ends, with a RST or without.
+    /// The same, as a challenge (RFC 5961 §3).
+    Challenge,
+    /// It is not for this handshake: the listener judges it.
+    Listener,
+    /// The handshake ends, with a RST or without.
     Embryonic(Option<DropReason>),
     /// The handshake is complete.
     Complete,
@@ -52,93 +57,135 @@ impl Stack {
         let Some(req) = self.socks.requests.get_mut(id) else {
             return Fate::Dropped(DropReason::TcpNoSocket);
         };
+        let listener = req.listener;
         match check(req, seg, options.timestamps) {
             Check::Drop(reason) => Fate::Dropped(reason),
-            Check::Reset(reason) => Fate::Reset(reason),
-            Check::SynAck => self.syn_again(id),
-            Check::Ack(reason) => self.request_ack(id, seg, reason),
+            Check::Listener => self.listener_input(listener, seg, payload, None),
+            Check::SynAck => {
+                if !self.is_request_limited(id, Counter::TcpExtTCPACKSkippedSynRecv) {
+                    self.repeat_syn_ack(id);
+                }
+                Fate::Taken
+            }
+            Check::Ack(reason) => {
+                match reason {
+                    DropReason::TcpPaws => self.ctx.mib.inc(Counter::TcpExtPAWSEstab),
+                    DropReason::TcpEcr => self.ctx.mib.inc(Counter::TcpExtTSEcrRejected),
+                    _ => {}
+                }
+                let limited = seg.has(TcpFlags::RST)
+                    || !may_always_answer(seg)
+                        && self.is_request_limited(id, Counter::TcpExtTCPACKSkippedSynRecv);
+                if !limited {
+                    self.request_ack(id);
+                }
+                Fate::Dropped(reason)
+            }
+            Check::Challenge => {
+                if !self.is_request_limited(id, Counter::TcpExtTCPACKSkippedChallenge) {
+                    self.ctx.mib.inc(Counter::TcpExtTCPChallengeACK);
+                    self.request_ack(id);
+                }
+                Fate::Dropped(DropReason::TcpInvalidRst)
+            }
             Check::Embryonic(reset) => {
                 self.ctx.mib.inc(Counter::TcpExtEmbryonicRsts);
                 self.ctx.mib.inc(Counter::TcpAttemptFails);
                 self.drop_request(id);
                 reset.map_or(Fate::Taken, Fate::Reset)
             }
-            Check::Complete => self.complete(id, seg, payload),
+            Check::Complete => self.complete(id, seg, payload, options.timestamps),
         }
     }
 
-    fn is_request_limited(&mut self, id: SockId) -> bool {
+    /// Answers from a handshake are limited like those of a connection (Linux `tcp_oow_rate_limited`).
+    fn is_request_limited(&mut self, id: SockId, skipped: Counter) -> bool {
         let now = self.ctx.now.as_millis().max(1);
         let limit = u64::from(self.ctx.sysctl.tcp_invalid_ratelimit);
         let Some(req) = self.socks.requests.get_mut(id) else {
             return true;
         };
         if req.last_oow_ack != 0 && now.saturating_sub(req.last_oow_ack) < limit {
-            self.ctx.mib.inc(Counter::TcpExtTCPACKSkippedSynRecv);
+            self.ctx.mib.inc(skipped);
             return true;
         }
         req.last_oow_ack = now;
         false
     }
 
-    /// The SYN came again: our SYN-ACK was lost.
-    fn syn_again(&mut self, id: SockId) -> Fate {
-        if !self.is_request_limited(id) {
-            if let Some(req) = self.socks.requests.get_mut(id) {
-                req.retransmits = req.retransmits.saturating_add(1);
-            }
-            self.ctx.mib.inc(Counter::TcpRetransSegs);
-            self.ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
-            self.send_syn_ack(id, None);
-        }
-        Fate::Taken
-    }
-
-    fn request_ack(&mut self, id: SockId, seg: &Segment, reason: DropReason) -> Fate {
-        if (may_always_answer(seg) || !self.is_request_limited(id))
-            && let Some(req) = self.socks.requests.get(id)
-        {
-            let ts = req.ts_ok.then(|| Timestamps {
-                val: self.ctx.ts_now(req.ts_offset),
-                ecr: req.ts_recent,
-            });
-            let shift = if req.wscale_ok { req.rcv_wscale } else { 0 };
-            let reply = Reply {
-                seq: req.iss + 1,
-                ack: Some(req.irs + 1),
-                flags: TcpFlags::ACK,
-                window: (req.rcv_wnd >> shift).min(u32::from(u16::MAX)) as u16,
-                options: write_established(ts, &[]),
-                tos: req.tos,
-            };
-            self.reply(req.tuple, &reply);
-        }
-        Fate::Dropped(reason)
+    /// An ACK of where we are (Linux `tcp_v4_reqsk_send_ack`).
+    fn request_ack(&mut self, id: SockId) {
+        let Some(req) = self.socks.requests.get(id) else {
+            return;
+        };
+        let ts = req.ts_ok.then(|| Timestamps {
+            val: self.ctx.ts_now(req.ts_offset),
+            ecr: req.ts_recent,
+        });
+        let shift = if req.wscale_ok { req.rcv_wscale } else { 0 };
+        let reply = Reply {
+            seq: req.iss + 1,
+            ack: Some(req.irs + 1),
+            flags: TcpFlags::ACK,
+            window: (synack_window(req) >> shift) as u16,
+            options: write_established(ts, &[]),
+            tos: req.tos,
+        };
+        self.reply(req.tuple, &reply);
     }
 
     /// The third ACK: a full socket takes the request's place, and gets the segment.
-    fn complete(&mut self, id: SockId, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
-        let Some(req) = self.socks.requests.get(id) else {
+    fn complete(
+        &mut self,
+        id: SockId,
+        seg: &Segment,
+        payload: &Payload<'_, '_>,
+        ts: Option<Timestamps>,
+    ) -> Fate {
+        let Some(req) = self.socks.requests.get_mut(id) else {
             return Fate::Dropped(DropReason::TcpNoSocket);
         };
-        let Some(listen) = self
-            .socks
-            .tcp
-            .get(req.listener)
-            .and_then(|sk| sk.cold.listen.as_ref())
-        else {
+        let Some(sk) = self.socks.tcp.get(req.listener) else {
             self.drop_request(id);
             return Fate::Reset(DropReason::TcpNoSocket);
         };
+        let Some(listen) = sk.cold.listen.as_ref() else {
+            self.drop_request(id);
+            return Fate::Reset(DropReason::TcpNoSocket);
+        };
+        if req.timeouts < sk.cold.opts.defer_accept && seg.end_seq() == req.irs + 1 {
+            req.acked = true;
+            self.ctx.mib.inc(Counter::TcpExtTCPDeferAcceptDrop);
+            return Fate::Dropped(DropReason::TcpDeferAccept);
+        }
         if listen.accept_full() || self.socks.tcp.is_full() {
             return self.accept_overflow(id);
         }
         let Some(dst) = self.ctx.route(req.tuple.remote, Some(req.tuple.local)) else {
             return Fate::Dropped(DropReason::NoRoute);
         };
-        let Some(child) = self.create_child(id) else {
-            return self.accept_overflow(id);
+        let rtt = if req.retransmits == 0 {
+            Some(self.ctx.now.since(req.synack_at))
+        } else {
+            synack::echoed_rtt(&self.ctx, req, ts)
         };
+        let Some(req) = self.take_request(id) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
+        match self.create_child(&req, Some(id), rtt) {
+            Some(child) => self.child_input(child, dst, seg, payload),
+            None => Fate::Dropped(DropReason::TcpAcceptQueueFull),
+        }
+    }
+
+    /// A child that was just born takes its first segment and stands in the accept queue from then on.
+    pub(crate) fn child_input(
+        &mut self,
+        child: SockId,
+        dst: Dst,
+        seg: &Segment,
+        payload: &Payload<'_, '_>,
+    ) -> Fate {
         self.ctx.mib.inc(Counter::TcpPassiveOpens);
         let fate = match self.socks.tcp.get_mut(child) {
             Some(sk) => {
@@ -159,16 +206,53 @@ impl Stack {
         self.ctx.mib.inc(Counter::TcpExtListenOverflows);
         self.ctx.mib.inc(Counter::TcpExtListenDrops);
         if self.ctx.sysctl.tcp_abort_on_overflow {
+            self.ctx.mib.inc(Counter::TcpExtEmbryonicRsts);
             self.drop_request(id);
             return Fate::Reset(DropReason::TcpAcceptQueueFull);
         }
         // The request stays: the next answer to a SYN-ACK finds room, perhaps.
+        if let Some(req) = self.socks.requests.get_mut(id) {
+            req.acked = true;
+        }
         Fate::Dropped(DropReason::TcpAcceptQueueFull)
     }
 
-    /// The full socket of a request; it takes the request's place in the ehash.
-    fn create_child(&mut self, id: SockId) -> Option<SockId> {
-        let req = self.socks.requests.get(id)?;
+    /// The full socket of a handshake, in SYN_RECV. It takes the place in the ehash that the mini-socket `replaces`
+    /// has, or one of its own. The caller has seen to it that there is room.
+    pub(crate) fn create_child(
+        &mut self,
+        req: &Request,
+        replaces: Option<SockId>,
+        rtt: Option<Duration>,
+    ) -> Option<SockId> {
+        let Some(child) = self.insert_child(req) else {
+            if let Some(mini) = replaces {
+                self.socks.ehash.remove(req.hash, mini.place());
+            }
+            return None;
+        };
+        match replaces {
+            Some(mini) => self
+                .socks
+                .ehash
+                .replace(req.hash, mini.place(), child.place()),
+            None => self.socks.ehash.insert(req.hash, child.place()),
+        }
+        let sk = self.socks.tcp.get_mut(child)?;
+        inherit(sk, req);
+        set_state(sk, &mut self.ctx, TcpState::SynRecv);
+        if let Some(rtt) = rtt {
+            sk.warm
+                .rtt
+                .sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
+        }
+        sk.warm.syn_timeouts = req.timeouts;
+        self.hold_port(child, req.tuple.lport, PortOrigin::Inherited);
+        Some(child)
+    }
+
+    /// A socket with what a child has from its listener.
+    fn insert_child(&mut self, req: &Request) -> Option<SockId> {
         let listener = self.socks.tcp.get(req.listener)?;
         let mut cold = Box::new(Cold::new(listener.cold.opts.clone()));
         cold.bound = listener.cold.bound;
@@ -177,40 +261,13 @@ impl Stack {
         cold.md5 = md5::inherited(listener, req.tuple.remote);
         let attached = listener.rx.features.contains(Features::ATTACHED);
         let user = listener.warm.user;
-        let child = self
-            .socks
-            .tcp
-            .insert_with(|id| TcpSock::new(id, cold))
-            .ok()?;
-        let mut req = self.socks.requests.remove(id)?;
-        self.ctx.wheel.cancel(&mut req.wheel);
-        self.socks
-            .ehash
-            .replace(req.hash, id.place(), child.place());
-        if let Some(listen) = self
-            .socks
-            .tcp
-            .get_mut(req.listener)
-            .and_then(|sk| sk.cold.listen.as_mut())
-        {
-            listen.requests = listen.requests.saturating_sub(1);
-        }
-        let sk = self.socks.tcp.get_mut(child)?;
-        inherit(sk, &req);
+        let child = self.socks.tcp.insert_with(|id| TcpSock::new(id, cold));
+        let sk = child.ok().and_then(|id| self.socks.tcp.get_mut(id))?;
         sk.warm.user = user;
         if attached {
             sk.rx.features.insert(Features::ATTACHED);
         }
-        set_state(sk, &mut self.ctx, TcpState::SynRecv);
-        if req.retransmits == 0 {
-            let rtt = self.ctx.now.since(req.synack_at);
-            sk.warm
-                .rtt
-                .sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
-        }
-        sk.warm.syn_timeouts = req.timeouts;
-        self.hold_port(child, req.tuple.lport, PortOrigin::Inherited);
-        Some(child)
+        Some(sk.id())
     }
 }
 
@@ -262,54 +319,57 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
     }
 }
 
+/// The window of a SYN-ACK, which is never scaled.
+fn synack_window(req: &Request) -> u32 {
+    req.rcv_wnd.min(u32::from(u16::MAX))
+}
+
 /// Linux `tcp_check_req`, without side effects but for the echoed timestamp.
 fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
-    let ts = ts.filter(|_| req.ts_ok);
-    let paws =
-        req.ts_recent != 0 && ts.is_some_and(|t| req.ts_recent.wrapping_sub(t.val) as i32 > 0);
-    let only_syn =
-        seg.flags.intersects(TcpFlags::SYN) && !seg.flags.intersects(TcpFlags::ACK | TcpFlags::RST);
-    // Only what a SYN-ACK carried can be echoed.
-    let (first, last) = req.ts_sent;
-    let forged =
-        ts.is_some_and(|t| t.ecr != 0 && t.ecr.wrapping_sub(first) > last.wrapping_sub(first));
-    if seg.seq == req.irs && only_syn && !paws {
+    let (rst, ack) = (seg.has(TcpFlags::RST), seg.has(TcpFlags::ACK));
+    let mut syn = seg.has(TcpFlags::SYN);
+    let older = |t: Timestamps| req.ts_recent.wrapping_sub(t.val) as i32 > 0;
+    let paws = req.ts_recent != 0 && !rst && ts.is_some_and(older);
+    let echoes = |t: Timestamps| {
+        let since = t.ecr.wrapping_sub(req.tsval_first);
+        t.ecr == 0 || since <= req.tsval_last.wrapping_sub(req.tsval_first)
+    };
+    let bad_echo = req.ts_ok && ts.is_some_and(|t| !echoes(t));
+    if seg.seq == req.irs && syn && !ack && !rst && !paws {
         return Check::SynAck;
     }
-    if seg.has(TcpFlags::ACK) && !seg.has(TcpFlags::RST) && seg.ack != req.iss + 1 {
-        return Check::Reset(DropReason::TcpInvalidAck);
+    if ack && seg.ack != req.iss + 1 {
+        return Check::Listener;
     }
     let start = req.irs + 1;
-    if paws || forged || !seg.is_in_window(start, start + req.rcv_wnd) {
-        let reason = if paws || forged {
-            DropReason::TcpPaws
-        } else {
-            DropReason::TcpOutOfWindow
-        };
-        return if seg.has(TcpFlags::RST) {
-            Check::Drop(reason)
-        } else {
-            Check::Ack(reason)
-        };
+    if paws {
+        return Check::Ack(DropReason::TcpPaws);
     }
-    if let Some(t) = ts
-        && seg.seq.at_or_before(start)
-    {
-        req.ts_recent = t.val;
+    if bad_echo {
+        return Check::Ack(DropReason::TcpEcr);
     }
-    if seg.has(TcpFlags::RST) {
-        // RFC 5961: only the exact number ends a handshake.
+    if !seg.is_in_window(start, start + synack_window(req)) {
+        return Check::Ack(DropReason::TcpOutOfWindow);
+    }
+    if seg.seq == req.irs {
+        // The SYN itself lies before the window.
+        syn = false;
+    }
+    if rst {
         return if seg.seq == start {
             Check::Embryonic(None)
         } else {
-            Check::Ack(DropReason::TcpInvalidRst)
+            Check::Challenge
         };
     }
-    if seg.has(TcpFlags::SYN) && seg.seq != req.irs {
+    if syn {
         return Check::Embryonic(Some(DropReason::TcpInvalidSyn));
     }
-    if !seg.has(TcpFlags::ACK) {
+    if !ack {
         return Check::Drop(DropReason::TcpNoAck);
+    }
+    if let Some(t) = ts.filter(|_| req.ts_ok && seg.seq.at_or_before(start)) {
+        req.ts_recent = t.val;
     }
     Check::Complete
 }

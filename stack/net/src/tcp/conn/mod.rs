@@ -5,4 +5,8 @@ pub(crate) mod active;
 pub(crate) mod close;
 pub(crate) mod mini;
 pub(crate) mod passive;
+pub(crate) mod synack;
 pub(crate) mod timewait;
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,38 @@
-//! Passive open: a SYN at a listener makes a request mini-socket (Linux `tcp_conn_request`).
+//! Passive open: a SYN at a listener makes a request mini-socket, or a cookie (Linux `tcp_conn_request`), and an ACK at
+//! a listener may bring a cookie back (`cookie_v4_check`).
 
 use crate::core::{Reply, Stack};
 use crate::drop::DropReason;
 use crate::dst::Dst;
 use crate::ids::SockId;
-use crate::qdisc::Ctl;
 use crate::stats::Counter;
+use crate::tcp::conn::synack::{self, SYNACK_RTO};
 use crate::tcp::demux::Tuple;
+use crate::tcp::fastopen::server::Outcome;
 use crate::tcp::input::{Fate, ecn};
 use crate::tcp::md5;
 use crate::tcp::output::{self, window};
 use crate::tcp::segment::{Payload, Segment};
+use crate::tcp::sock::cold::Options;
 use crate::tcp::sock::request::Request;
-use crate::tcp::{HEADERS, MSS_DEFAULT, TIMESTAMPS_LEN, isn};
+use crate::tcp::{HEADERS, MSS_DEFAULT, TIMESTAMPS_LEN, isn, syncookies};
 use crate::wheel::TimerEntry;
-use core::time::Duration;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
-use millrace_wire::tcp::options::{Timestamps, write_syn};
+use millrace_wire::tcp::options::TcpOptions;
 
-/// RTO of the first SYN-ACK (Linux `TCP_TIMEOUT_INIT`).
-const SYNACK_RTO: Duration = Duration::from_secs(1);
+/// Whether a SYN gets a mini-socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    /// Yes.
+    Request,
+    /// A cookie instead.
+    Cookie,
+}
 
 impl Stack {
-    /// A segment for which only a listener was found.
+    /// A segment for which only a listener was found. `iss` is set for a SYN that takes the place of a TIME_WAIT
+    /// mini-socket: it is let in whatever the queue holds.
     pub(crate) fn listener_input(
         &mut self,
         listener: SockId,
@@ -38,12 +47,18 @@ impl Stack {
             return Fate::Dropped(DropReason::TcpInvalidRst);
         }
         if seg.has(TcpFlags::ACK) {
-            return Fate::Reset(DropReason::TcpNoSocket);
+            return self
+                .cookie_input(listener, seg, payload)
+                .unwrap_or(Fate::Reset(DropReason::TcpNoSocket));
         }
         if !seg.has(TcpFlags::SYN) || seg.has(TcpFlags::FIN) {
             return Fate::Dropped(DropReason::TcpBadFlags);
         }
         self.conn_request(listener, seg, payload, iss)
+            .unwrap_or_else(|reason| {
+                self.ctx.mib.inc(Counter::TcpExtListenDrops);
+                Fate::Dropped(reason)
+            })
     }
 
     fn conn_request(
@@ -52,65 +67,111 @@ impl Stack {
         seg: &Segment,
         payload: &Payload<'_, '_>,
         iss: Option<SeqNum>,
-    ) -> Fate {
-        let Some(sk) = self.socks.tcp.get(listener) else {
-            return Fate::Dropped(DropReason::TcpNoSocket);
+    ) -> Result<Fate, DropReason> {
+        let admission = self.admit(listener, iss)?;
+        let sk = self
+            .socks
+            .tcp
+            .get(listener)
+            .ok_or(DropReason::TcpNoSocket)?;
+        let dst = self
+            .ctx
+            .route(seg.tuple.remote, Some(seg.tuple.local))
+            .ok_or(DropReason::NoRoute)?;
+        let opts = &sk.cold.opts;
+        let mut options = seg.parse_options(payload);
+        if admission == Admission::Cookie {
+            return Ok(self.send_cookie(listener, seg, options, dst));
+        }
+        options.timestamps = options
+            .timestamps
+            .filter(|_| self.ctx.sysctl.tcp_timestamps != 0);
+        if iss.is_none() {
+            self.keep_room_for_the_proven(listener)?;
+        }
+        let iss = iss.unwrap_or_else(|| isn::initial(&self.ctx, &seg.tuple));
+        let req = self.request_of(listener, seg, &options, iss, opts, &dst);
+        let (req, grant) = match self.try_fastopen(req, seg, payload, dst) {
+            Outcome::Child => return Ok(Fate::Taken),
+            Outcome::Usual(req, grant) => (req, grant),
         };
-        let Some(listen) = sk.cold.listen.as_ref() else {
-            return Fate::Dropped(DropReason::TcpNoSocket);
-        };
+        let id = self.insert_request(req)?;
+        self.send_syn_ack(id, Some(dst), grant);
+        Ok(Fate::Taken)
+    }
+
+    /// The queues of the listener, in Linux's order: handshakes, then complete connections.
+    fn admit(&mut self, listener: SockId, iss: Option<SeqNum>) -> Result<Admission, DropReason> {
+        let sk = self.socks.tcp.get(listener);
+        let listen = sk
+            .and_then(|sk| sk.cold.listen.as_ref())
+            .ok_or(DropReason::TcpNoSocket)?;
+        let table_full = self.socks.requests.is_full();
+        let cookies = self.ctx.sysctl.tcp_syncookies;
+        let mut admission = Admission::Request;
+        if iss.is_none() && (cookies == 2 || listen.requests_full() || table_full) {
+            if cookies == 0 {
+                self.ctx.mib.inc(Counter::TcpExtTCPReqQFullDrop);
+                return Err(DropReason::TcpRequestTableFull);
+            }
+            self.ctx.mib.inc(Counter::TcpExtTCPReqQFullDoCookies);
+            admission = Admission::Cookie;
+        }
         if listen.accept_full() {
             self.ctx.mib.inc(Counter::TcpExtListenOverflows);
-            self.ctx.mib.inc(Counter::TcpExtListenDrops);
-            return Fate::Dropped(DropReason::TcpListenOverflow);
+            return Err(DropReason::TcpListenOverflow);
         }
-        let most = listen
-            .backlog
-            .min(self.ctx.sysctl.tcp_max_syn_backlog)
-            .max(1);
-        if listen.requests >= most || self.socks.requests.is_full() {
-            self.ctx.mib.inc(Counter::TcpExtTCPReqQFullDrop);
-            self.ctx.mib.inc(Counter::TcpExtListenDrops);
-            return Fate::Dropped(DropReason::TcpRequestTableFull);
+        Ok(admission)
+    }
+
+    /// Without cookies the last quarter of `tcp_max_syn_backlog` is for peers that were seen alive before. Nothing is
+    /// remembered about peers yet, so it stays empty.
+    fn keep_room_for_the_proven(&self, listener: SockId) -> Result<(), DropReason> {
+        let most = self.ctx.sysctl.tcp_max_syn_backlog;
+        let sk = self.socks.tcp.get(listener);
+        let len = sk
+            .and_then(|sk| sk.cold.listen.as_ref())
+            .map_or(0, |l| l.requests);
+        let left = i64::from(most) - i64::from(len);
+        if self.ctx.sysctl.tcp_syncookies == 0 && left < i64::from(most >> 2) {
+            return Err(DropReason::TcpRequestTableFull);
         }
-        let tuple = seg.tuple;
-        let Some(dst) = self.ctx.route(tuple.remote, Some(tuple.local)) else {
-            return Fate::Dropped(DropReason::NoRoute);
-        };
-        let opts = &sk.cold.opts;
+        Ok(())
+    }
+
+    /// What a SYN asked for, within what our settings allow.
+    fn request_of(
+        &self,
+        listener: SockId,
+        seg: &Segment,
+        options: &TcpOptions,
+        iss: SeqNum,
+        opts: &Options,
+        dst: &Dst,
+    ) -> Request {
+        let sysctl = &self.ctx.sysctl;
+        let ts = options.timestamps.filter(|_| !self.crowded(seg, options));
         let advmss = dst
             .mtu
             .saturating_sub(HEADERS)
             .min(opts.user_mss.unwrap_or(u16::MAX));
-        let tos = opts.tos;
-        let options = seg.parse_options(payload);
-        let sysctl = &self.ctx.sysctl;
-        // SACK, timestamps and a signature do not fit together (Linux `tcp_synack_options`).
-        let signed = self.socks.reply_key(&tuple, seg.hash).is_some();
-        let crowded = signed && options.sack_permitted && sysctl.tcp_sack;
-        let ts = options
-            .timestamps
-            .filter(|_| sysctl.tcp_timestamps != 0 && !crowded);
         // Whole segments, without the room that their timestamps take.
         let mss = advmss - ts.map_or(0, |_| TIMESTAMPS_LEN.min(advmss));
         let initial = window::initial(opts, mss, sysctl);
         let wscale = options.wscale.filter(|_| sysctl.tcp_window_scaling);
-        let sack_ok = options.sack_permitted && sysctl.tcp_sack;
-        let ecn_ok = ecn::accepts_syn(seg, sysctl.tcp_ecn);
-        let iss = iss.unwrap_or_else(|| isn::initial(&self.ctx, &tuple));
-        let request = |id: SockId| Request {
-            tuple,
+        Request {
+            tuple: seg.tuple,
             hash: seg.hash,
             listener,
-            id,
             irs: seg.seq,
             iss,
             deadline: self.ctx.now + SYNACK_RTO,
             synack_at: self.ctx.now,
             wheel: TimerEntry::default(),
             ts_recent: ts.map_or(0, |t| t.val),
-            ts_sent: (0, 0),
-            ts_offset: isn::ts_offset(&self.ctx, &tuple),
+            ts_offset: ts.map_or(0, |_| isn::ts_offset(&self.ctx, &seg.tuple)),
+            tsval_first: 0,
+            tsval_last: 0,
             rcv_wnd: initial.wnd,
             snd_wnd: u32::from(seg.window),
             mss: options.mss.unwrap_or(MSS_DEFAULT),
@@ -120,122 +181,153 @@ impl Stack {
             snd_wscale: wscale.unwrap_or(0).min(14),
             wscale_ok: wscale.is_some(),
             ts_ok: ts.is_some(),
-            sack_ok,
-            ecn_ok,
-            tos,
+            sack_ok: options.sack_permitted && sysctl.tcp_sack,
+            ecn_ok: ecn::accepts_syn(seg, sysctl.tcp_ecn),
+            acked: false,
+            tos: opts.tos,
             last_oow_ack: 0,
-        };
-        let Ok(id) = self.socks.requests.insert_with(request) else {
-            return Fate::Dropped(DropReason::TcpRequestTableFull);
-        };
-        self.socks.ehash.insert(seg.hash, id.place());
-        if let Some(listen) = self
-            .socks
-            .tcp
-            .get_mut(listener)
-            .and_then(|sk| sk.cold.listen.as_mut())
-        {
-            listen.requests += 1;
         }
-        self.send_syn_ack(id, Some(dst));
+    }
+
+    /// SACK, timestamps and a signature do not fit together in a SYN-ACK (Linux `tcp_synack_options`).
+    fn crowded(&self, seg: &Segment, options: &TcpOptions) -> bool {
+        let sack = options.sack_permitted && self.ctx.sysctl.tcp_sack;
+        sack && self.socks.reply_key(&seg.tuple, seg.hash).is_some()
+    }
+
+    fn insert_request(&mut self, req: Request) -> Result<SockId, DropReason> {
+        let (hash, listener, deadline) = (req.hash, req.listener, req.deadline);
+        let id = self
+            .socks
+            .requests
+            .insert_with(|_| req)
+            .map_err(|_| DropReason::TcpRequestTableFull)?;
+        self.socks.ehash.insert(hash, id.place());
         if let Some(req) = self.socks.requests.get_mut(id) {
-            self.ctx.wheel.arm(&mut req.wheel, id, req.deadline);
+            self.ctx.wheel.arm(&mut req.wheel, id, deadline);
+        }
+        let sk = self.socks.tcp.get_mut(listener);
+        if let Some(listen) = sk.and_then(|sk| sk.cold.listen.as_mut()) {
+            listen.begin();
+        }
+        Ok(id)
+    }
+
+    /// Answers a SYN with a cookie: the request lives on the stack only.
+    fn send_cookie(
+        &mut self,
+        listener: SockId,
+        seg: &Segment,
+        mut options: TcpOptions,
+        dst: Dst,
+    ) -> Fate {
+        let now = self.ctx.now;
+        if self.ctx.sysctl.tcp_timestamps == 0 || self.crowded(seg, &options) {
+            options.timestamps = None;
+        }
+        if options.timestamps.is_none() {
+            // There is nowhere to keep them.
+            options.wscale = None;
+            options.sack_permitted = false;
+        }
+        let Some(sk) = self.socks.tcp.get(listener) else {
+            return Fate::Dropped(DropReason::TcpNoSocket);
+        };
+        let mss = options.mss.unwrap_or(MSS_DEFAULT);
+        let mss = mss.min(sk.cold.opts.user_mss.unwrap_or(u16::MAX));
+        let iss = syncookies::issue(&self.ctx.keys, &seg.tuple, seg.seq, mss, now);
+        let mut req = self.request_of(listener, seg, &options, iss, &sk.cold.opts, &dst);
+        req.ecn_ok &= req.ts_ok;
+        let carried = syncookies::Carried {
+            wscale: req.wscale_ok.then_some(req.snd_wscale),
+            sack: req.sack_ok,
+            ecn: req.ecn_ok,
+        };
+        let clock = syncookies::timestamp(now.as_millis() as u32, carried);
+        let tsval = clock.wrapping_add(req.ts_offset);
+        let mut ctl = synack::build(&self.ctx, &req, &sk.cold.opts, dst, tsval, None);
+        if let Some(key) = self.socks.reply_key(&req.tuple, req.hash) {
+            md5::sign(&mut ctl, key);
+        }
+        self.ctx.push_ctl(ctl);
+        self.ctx.mib.inc(Counter::TcpExtSyncookiesSent);
+        let sk = self.socks.tcp.get_mut(listener);
+        if let Some(listen) = sk.and_then(|sk| sk.cold.listen.as_mut()) {
+            listen.overflow = Some(now);
         }
         Fate::Taken
     }
 
-    /// Sends the SYN-ACK of a request, first time or again.
-    pub(crate) fn send_syn_ack(&mut self, id: SockId, dst: Option<Dst>) {
-        let req = self.socks.requests.get(id);
-        let key = req.and_then(|req| self.socks.reply_key(&req.tuple, req.hash));
-        let key = key.cloned();
-        let Some(req) = self.socks.requests.get_mut(id) else {
-            return;
-        };
-        let Some(dst) = dst.or_else(|| self.ctx.route(req.tuple.remote, Some(req.tuple.local)))
-        else {
-            return;
-        };
-        let ts = req.ts_ok.then(|| Timestamps {
-            val: self.ctx.ts_now(req.ts_offset),
-            ecr: req.ts_recent,
-        });
-        if let Some(ts) = ts {
-            let first = if req.retransmits == 0 {
-                ts.val
-            } else {
-                req.ts_sent.0
-            };
-            req.ts_sent = (first, ts.val);
+    /// An ACK at a listener: the third of a handshake that a cookie began? None when it is not.
+    fn cookie_input(
+        &mut self,
+        listener: SockId,
+        seg: &Segment,
+        payload: &Payload<'_, '_>,
+    ) -> Option<Fate> {
+        let sk = self.socks.tcp.get(listener)?;
+        let listen = sk.cold.listen.as_ref()?;
+        let possible = self.ctx.sysctl.tcp_syncookies != 0
+            && !seg.has(TcpFlags::SYN)
+            && listen.may_see_cookies(self.ctx.now);
+        if !possible {
+            return None;
         }
-        let user_mss = self
-            .socks
-            .tcp
-            .get(req.listener)
-            .and_then(|sk| sk.cold.opts.user_mss);
-        let mss = dst
-            .mtu
-            .saturating_sub(HEADERS)
-            .min(user_mss.unwrap_or(u16::MAX));
-        let wscale = req.wscale_ok.then_some(req.rcv_wscale);
-        let mut ctl = Ctl {
-            tuple: req.tuple,
-            seq: req.iss,
-            ack: req.irs + 1,
-            flags: TcpFlags::SYN | TcpFlags::ACK | ecn::syn_ack_flags(req.ecn_ok),
-            window: req.rcv_wnd.min(u32::from(u16::MAX)) as u16,
-            urgent: 0,
-            options: write_syn(Some(mss), wscale, req.sack_ok, ts),
-            dst,
-            tos: req.tos,
-            ttl: self.ctx.sysctl.ip_default_ttl as u8,
+        let (irs, iss) = (seg.seq - 1, seg.ack - 1);
+        let mss = syncookies::check(&self.ctx.keys, &seg.tuple, irs, iss, self.ctx.now);
+        let Some(mss) = mss else {
+            self.ctx.mib.inc(Counter::TcpExtSyncookiesFailed);
+            return None;
         };
-        if let Some(key) = key {
-            md5::sign(&mut ctl, &key);
+        self.ctx.mib.inc(Counter::TcpExtSyncookiesRecv);
+        let told = seg.parse_options(payload);
+        let offset = told
+            .timestamps
+            .map_or(0, |_| isn::ts_offset(&self.ctx, &seg.tuple));
+        let carried = syncookies::settle(&self.ctx, &told, offset)?;
+        if listen.accept_full() || self.socks.tcp.is_full() {
+            self.ctx.mib.inc(Counter::TcpExtListenOverflows);
+            self.ctx.mib.inc(Counter::TcpExtListenDrops);
+            return Some(Fate::Dropped(DropReason::TcpAcceptQueueFull));
         }
-        self.ctx.push_ctl(ctl);
-    }
-
-    /// A SYN-ACK was not answered in time (Linux `reqsk_timer_handler`).
-    pub(crate) fn request_timeout(&mut self, id: SockId) {
-        let retries = self.ctx.sysctl.tcp_synack_retries;
-        let Some(req) = self.socks.requests.get_mut(id) else {
-            return;
+        let Some(dst) = self.ctx.route(seg.tuple.remote, Some(seg.tuple.local)) else {
+            return Some(Fate::Dropped(DropReason::NoRoute));
         };
-        req.wheel = TimerEntry::default();
-        if req.deadline > self.ctx.now {
-            self.ctx.wheel.arm(&mut req.wheel, id, req.deadline);
-            return;
-        }
-        if u32::from(req.timeouts) >= retries {
-            self.drop_request(id);
-            return;
-        }
-        req.timeouts += 1;
-        req.deadline = self.ctx.now
-            + (SYNACK_RTO * (1 << u32::from(req.timeouts).min(16))).min(Duration::from_secs(120));
-        req.retransmits = req.retransmits.saturating_add(1);
-        self.ctx.wheel.arm(&mut req.wheel, id, req.deadline);
-        self.ctx.mib.inc(Counter::TcpRetransSegs);
-        self.ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
-        self.send_syn_ack(id, None);
+        // The SYN once more, as far as it can be known.
+        let options = TcpOptions {
+            mss: Some(mss),
+            wscale: carried.wscale,
+            sack_permitted: carried.sack,
+            ..told
+        };
+        let syn = Segment { seq: irs, ..*seg };
+        let mut req = self.request_of(listener, &syn, &options, iss, &sk.cold.opts, &dst);
+        req.ecn_ok = carried.ecn && self.ctx.sysctl.tcp_ecn != 0;
+        let rtt = synack::echoed_rtt(&self.ctx, &req, told.timestamps);
+        let Some(child) = self.create_child(&req, None, rtt) else {
+            self.ctx.mib.inc(Counter::TcpExtListenDrops);
+            return Some(Fate::Dropped(DropReason::TcpAcceptQueueFull));
+        };
+        Some(self.child_input(child, dst, seg, payload))
     }
 
     /// Forgets a handshake.
     pub(crate) fn drop_request(&mut self, id: SockId) {
-        let Some(mut req) = self.socks.requests.remove(id) else {
+        let Some(req) = self.take_request(id) else {
             return;
         };
-        self.ctx.wheel.cancel(&mut req.wheel);
         self.socks.ehash.remove(req.hash, id.place());
-        if let Some(listen) = self
-            .socks
-            .tcp
-            .get_mut(req.listener)
-            .and_then(|sk| sk.cold.listen.as_mut())
-        {
-            listen.requests = listen.requests.saturating_sub(1);
+    }
+
+    /// Takes a request out of its table, the wheel and the listener's queue; the ehash still has it.
+    pub(crate) fn take_request(&mut self, id: SockId) -> Option<Request> {
+        let mut req = self.socks.requests.remove(id)?;
+        self.ctx.wheel.cancel(&mut req.wheel);
+        let sk = self.socks.tcp.get_mut(req.listener);
+        if let Some(listen) = sk.and_then(|sk| sk.cold.listen.as_mut()) {
+            listen.end(req.timeouts);
         }
+        Some(req)
     }
 
     /// An ACK from a mini-socket, signed if it has a key.

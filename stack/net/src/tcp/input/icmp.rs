@@ -5,6 +5,7 @@ use crate::core::Ctx;
 use crate::sock::error::SockError;
 use crate::stats::Counter;
 use crate::tcp::conn::close;
+use crate::tcp::fastopen::server;
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Want;
@@ -22,11 +23,10 @@ pub(crate) fn error(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum, error: SockErr
 
 /// An error of our own making: the neighbour does not answer.
 pub(crate) fn local_error(sk: &mut TcpSock, ctx: &mut Ctx, error: SockError) {
-    if sk
-        .rx
-        .state
-        .is_in(StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]))
-    {
+    let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
+    // A Fast Open child that was accepted counts as connected.
+    let accepted = sk.cold.parent.is_none() && server::is_pending(sk);
+    if sk.rx.state.is_in(opening) && !accepted {
         close::fail(sk, ctx, error);
     } else {
         sk.cold.soft_err = Some(error);

@@ -5,15 +5,20 @@ use crate::drop::DropReason;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::conn::{active, close};
+use crate::tcp::fastopen::{self, client::SynData};
 use crate::tcp::input::validate::{self, Validity};
 use crate::tcp::input::{Fate, ack, acking, data, reset, urg};
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::sock::hot::{AckState, Features, Want};
 use crate::tcp::state::{StateSet, TcpState, set_state};
 use crate::tcp::timer;
+use core::time::Duration;
 use millrace_wire::tcp::TcpFlags;
-use millrace_wire::tcp::options::TcpOptions;
+use millrace_wire::tcp::options::{FastOpen, TcpOptions};
+
+/// Longest time that the ACK of a SYN-ACK waits for data to ride on (Linux `TCP_DELACK_MAX`).
+const DELACK_MAX: Duration = Duration::from_millis(200);
 
 /// SYN_SENT: the answer to our SYN, or the peer's own SYN.
 pub(crate) fn syn_sent(
@@ -69,8 +74,23 @@ fn established_by_syn_ack(
     }
     active::finish(sk, ctx);
     sk.cold.events.syn_acked = true;
+    let mut syn_data = SynData::Settled;
+    if sk.cold.fastopen.is_some() {
+        let option = FastOpen::parse(payload.slice(&seg.options));
+        let mss = options.mss.unwrap_or(crate::tcp::MSS_DEFAULT);
+        syn_data = fastopen::client::on_syn_ack(sk, ctx, option, mss);
+    }
+    let talks_soon = sk.cold.opts.defer_accept > 0 || sk.rx.pingpong > 0;
     acking::enter_quickack(sk);
-    sk.tx.want.insert(Want::ACK);
+    if syn_data == SynData::Again {
+        // The data that goes out again carries the ACK.
+    } else if talks_soon && seg.len == 0 {
+        // So may data that is about to come.
+        sk.rx.ack.insert(AckState::SCHED | AckState::TIMER);
+        timer::arm_ack(sk, ctx, ctx.now + DELACK_MAX);
+    } else {
+        sk.tx.want.insert(Want::ACK);
+    }
     if seg.len > 0 {
         // Data on a SYN-ACK counts like any other (RFC 9293 §3.10.7.3).
         let mut rest = *seg;
@@ -100,6 +120,12 @@ pub(crate) fn input(
         && !validate::is_old(sk, ctx, seg, &options)
     {
         return crossed(sk, ctx, seg, &options);
+    }
+    if is_syn_of_fast_open(sk, seg) && !validate::is_old(sk, ctx, seg, &options) {
+        if !validate::is_rate_limited(sk, ctx, Counter::TcpExtTCPACKSkippedSynRecv) {
+            active::send_syn_ack(sk, ctx);
+        }
+        return Fate::Taken;
     }
     if let Validity::Invalid(fate) = validate::incoming(sk, ctx, seg, &options) {
         return fate;
@@ -132,6 +158,15 @@ pub(crate) fn input(
         acking::ack_snd_check(sk, ctx);
     }
     fate
+}
+
+/// The SYN that opened a Fast Open child came again: our SYN-ACK was lost.
+fn is_syn_of_fast_open(sk: &TcpSock, seg: &Segment) -> bool {
+    seg.has(TcpFlags::SYN)
+        && !seg.flags.intersects(TcpFlags::ACK | TcpFlags::RST)
+        && seg.seq == sk.warm.irs
+        && sk.rx.state == TcpState::SynRecv
+        && fastopen::server::is_pending(sk)
 }
 
 /// New octets after the peer's FIN are ignored without a word; old ones are answered.
@@ -169,13 +204,23 @@ fn crossed(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options: &TcpOptions)
 /// What the acknowledgement of our SYN or FIN does to the state.
 fn on_acked(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
     let all = sk.tx.snd_una == sk.end_of_queue() && sk.tx.fin_queued;
+    let fast_open = fastopen::server::is_pending(sk) && sk.tx.snd_una.after(sk.warm.iss);
+    if fast_open {
+        fastopen::server::established(sk, ctx);
+    }
     match sk.rx.state {
         TcpState::SynRecv => {
             if !sk.tx.snd_una.after(sk.warm.iss) {
                 return Some(Fate::Reset(DropReason::TcpInvalidAck));
             }
-            active::finish(sk, ctx);
-            if sk.cold.parent.is_some() {
+            if fast_open {
+                active::open(sk, ctx);
+            } else {
+                active::finish(sk, ctx);
+            }
+            if fast_open {
+                // The SYN-ACK was counted as a record, and not as an octet.
+            } else if sk.cold.parent.is_some() {
                 // The SYN-ACK was a mini-socket's.
                 sk.warm.counts.delivered += 1;
             } else {

@@ -4,6 +4,7 @@ use crate::core::Ctx;
 use crate::drop::DropReason;
 use crate::sock::error::SockError;
 use crate::tcp::conn::close;
+use crate::tcp::fastopen::server;
 use crate::tcp::input::{Fate, validate};
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
@@ -34,5 +35,6 @@ pub(crate) fn connection(sk: &mut TcpSock, ctx: &mut Ctx) {
         TcpState::Close => return,
         _ => SockError::Reset,
     };
+    server::leave(sk, ctx, server::How::Reset);
     close::fail(sk, ctx, error);
 }

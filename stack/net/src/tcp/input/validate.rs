@@ -164,8 +164,7 @@ fn send_dupack(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, skipped: Counter)
             ctx.mib.inc(Counter::TcpExtTCPDSACKOldSent);
         }
     }
-    if !may_always_answer(seg) && is_rate_limited(sk, ctx) {
-        ctx.mib.inc(skipped);
+    if !may_always_answer(seg) && is_rate_limited(sk, ctx, skipped) {
         return;
     }
     out_ack::send_record(sk, ctx);
@@ -177,7 +176,7 @@ pub(crate) fn may_always_answer(seg: &Segment) -> bool {
 }
 
 /// Answers to other segments are limited per connection (Linux `tcp_oow_rate_limited`).
-fn is_rate_limited(sk: &mut TcpSock, ctx: &Ctx) -> bool {
+pub(crate) fn is_rate_limited(sk: &mut TcpSock, ctx: &mut Ctx, skipped: Counter) -> bool {
     let now = ctx.now.as_millis();
     let limit = u64::from(ctx.sysctl.tcp_invalid_ratelimit);
     if sk
@@ -185,6 +184,7 @@ fn is_rate_limited(sk: &mut TcpSock, ctx: &Ctx) -> bool {
         .last_oow_ack
         .is_some_and(|last| now.saturating_sub(last) < limit)
     {
+        ctx.mib.inc(skipped);
         return true;
     }
     sk.cold.last_oow_ack = Some(now);
@@ -193,8 +193,7 @@ fn is_rate_limited(sk: &mut TcpSock, ctx: &Ctx) -> bool {
 
 /// RFC 5961: tell the peer where we are, so that a real one can answer with an exact RST.
 pub(crate) fn challenge(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if is_rate_limited(sk, ctx) {
-        ctx.mib.inc(Counter::TcpExtTCPACKSkippedChallenge);
+    if is_rate_limited(sk, ctx, Counter::TcpExtTCPACKSkippedChallenge) {
         return;
     }
     ctx.mib.inc(Counter::TcpExtTCPChallengeACK);

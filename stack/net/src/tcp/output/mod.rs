@@ -14,6 +14,7 @@ pub(crate) mod write;
 
 use crate::core::Ctx;
 use crate::sysctl::Sysctl;
+use crate::tcp::fastopen;
 use crate::tcp::md5::ALIGNED_LEN;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::Options;
@@ -57,7 +58,7 @@ pub(crate) fn output(
         return Turn::Full;
     }
     let mut turn = Turn::Done;
-    if sk.rx.state.is_in(CAN_SEND) && sk.has_unsent() {
+    if can_send(sk) && sk.has_unsent() {
         turn = write::xmit(sk, ctx, path, batch);
     }
     if turn != Turn::Full && !sk.tx.want.is_empty() {
@@ -85,6 +86,13 @@ fn control(sk: &mut TcpSock, ctx: &mut Ctx, path: &Path<'_>, batch: &mut dyn TxB
     Turn::Done
 }
 
+/// Queued data may go out: the peer's side is open, or its SYN brought a Fast Open cookie.
+#[inline]
+fn can_send(sk: &TcpSock) -> bool {
+    sk.rx.state.is_in(CAN_SEND)
+        || sk.rx.state == TcpState::SynRecv && fastopen::server::is_pending(sk)
+}
+
 /// The flow has a reason to stand in the qdisc.
 #[inline]
 pub(crate) fn has_work(sk: &TcpSock) -> bool {
@@ -92,7 +100,7 @@ pub(crate) fn has_work(sk: &TcpSock) -> bool {
     let open = sk.records.is_empty()
         || sk.in_flight() < sk.tx.snd_cwnd && sk.tx.snd_nxt.before(sk.tx.wnd_end());
     !sk.tx.want.is_empty()
-        || open && sk.has_unsent() && sk.rx.state.is_in(CAN_SEND)
+        || open && sk.has_unsent() && can_send(sk)
         || sk.records.lost() > 0 && sk.rx.state != TcpState::Close
 }
 

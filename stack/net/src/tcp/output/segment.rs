@@ -5,6 +5,7 @@ use crate::core::Ctx;
 use crate::gso::{self, IpFields, Super, Template};
 use crate::link::LinkConfig;
 use crate::stats::Counter;
+use crate::tcp::fastopen;
 use crate::tcp::input::{acking, ecn};
 use crate::tcp::md5;
 use crate::tcp::output::{Turn, urg, window};
@@ -193,21 +194,39 @@ pub(crate) fn emit_syn(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
 ) -> Turn {
-    let answering = sk.rx.state == TcpState::SynRecv;
-    // When the opens crossed, this is still our SYN: it offers what it offered before, whatever the peer's had.
-    let signed = sk.rx.features.contains(Features::MD5);
+    let answering = sk.rx.state != TcpState::SynSent;
+    // When the opens crossed, this is still our SYN: it offers what it offered before, whatever the peer's had. A Fast
+    // Open child answers.
+    let child = fastopen::server::is_pending(sk);
+    let agreed = |feature, offer: bool| {
+        if child {
+            sk.rx.features.contains(feature)
+        } else {
+            offer
+        }
+    };
     // There is no room for timestamps beside a signature (Linux `tcp_syn_options`).
-    let ts = (ctx.sysctl.tcp_timestamps != 0 && !signed).then(|| Timestamps {
+    let signed = sk.rx.features.contains(Features::MD5);
+    let offer_ts = agreed(
+        Features::TIMESTAMPS,
+        ctx.sysctl.tcp_timestamps != 0 && !signed,
+    );
+    let offer_sack = agreed(Features::SACK, ctx.sysctl.tcp_sack);
+    let offer_ws = agreed(Features::WSCALE, ctx.sysctl.tcp_window_scaling);
+    let ts = offer_ts.then(|| Timestamps {
         val: ctx.ts_now(sk.rx.ts_offset),
         ecr: sk.rx.ts_recent,
     });
-    let wscale = ctx.sysctl.tcp_window_scaling.then_some(sk.rx.rcv_wscale);
+    let wscale = offer_ws.then_some(sk.rx.rcv_wscale);
     let mut options = OptionsBuf::new();
     if signed {
         options.md5();
     }
-    let sack = ctx.sysctl.tcp_sack;
-    let options = write_syn_after(options, Some(sk.warm.advmss), wscale, sack, ts);
+    let mut options = write_syn_after(options, Some(sk.warm.advmss), wscale, offer_sack, ts);
+    let data = syn_data(sk);
+    if let Some(option) = sk.cold.fastopen.as_ref().and_then(|f| f.option) {
+        options.fast_open(&option);
+    }
     let header = TcpHeader {
         src_port: sk.rx.tuple.lport,
         dst_port: sk.rx.tuple.rport,
@@ -231,15 +250,23 @@ pub(crate) fn emit_syn(
     );
     let job = Super {
         template: &template,
-        pos: 0,
-        len: 0,
-        mss: 1,
+        pos: if data > 0 {
+            sk.send_pos(sk.warm.iss + 1)
+        } else {
+            0
+        },
+        len: data,
+        mss: data.max(1) as u16,
         first: TcpFlags::NONE,
         last: TcpFlags::NONE,
         sign: md5::key_for(&sk.rx, &sk.cold).map(|key| (&sk.rx.tuple, key)),
     };
-    if gso::cut(&job, None, batch).0 == 0 {
+    let ring = sk.rings.as_mut().map(|r| &mut r.snd_out);
+    if gso::cut(&job, ring, batch).0 == 0 {
         return Turn::Full;
+    }
+    if let Some(fastopen) = &mut sk.cold.fastopen {
+        fastopen.option = None;
     }
     if answering {
         sk.rx.rcv_wup = sk.rx.rcv_nxt;
@@ -250,6 +277,13 @@ pub(crate) fn emit_syn(
     Turn::Done
 }
 
+/// Octets that go with the SYN: only with the first (RFC 7413 §4.1.3).
+fn syn_data(sk: &TcpSock) -> u32 {
+    let first = sk.rx.state == TcpState::SynSent && sk.records.is_empty();
+    let fastopen = sk.cold.fastopen.as_ref().filter(|_| first);
+    fastopen.map_or(0, |f| f.active.syn_data)
+}
+
 /// The SYN, for the first time: it gets a record like any segment.
 pub(crate) fn send_syn(
     sk: &mut TcpSock,
@@ -257,6 +291,7 @@ pub(crate) fn send_syn(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
 ) -> Turn {
+    let data = syn_data(sk);
     if emit_syn(sk, ctx, path, batch) == Turn::Full {
         return Turn::Full;
     }
@@ -268,7 +303,17 @@ pub(crate) fn send_syn(
         sent_at: ctx.now,
         marks: Marks::SYN,
     });
-    sk.tx.snd_nxt = end;
+    if data > 0 {
+        sk.records.push(TxRecord {
+            seq: end,
+            end: end + data,
+            sent_at: ctx.now,
+            marks: Marks::default(),
+        });
+        sk.tx.pushed_seq = end + data;
+        ctx.mib.inc(Counter::TcpExtTCPOrigDataSent);
+    }
+    sk.tx.snd_nxt = end + data;
     timer::rearm_rto(sk, ctx);
     Turn::Done
 }

@@ -4,6 +4,7 @@ use crate::ids::SockId;
 use crate::sock::bhash::Claim;
 use crate::sock::error::SockError;
 use crate::sock::options::KeptValues;
+use crate::tcp::fastopen::SockFastOpen;
 use crate::tcp::sock::counts::Events;
 use crate::tcp::sock::listen::Listen;
 use crate::tcp::stamps::Timestamping;
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     /// TCP_USER_TIMEOUT, ms; 0 is off.
     pub user_timeout: u32,
     pub syncnt: Option<u32>,
+    /// TCP_DEFER_ACCEPT, in time-outs of the SYN-ACK; 0 is off.
+    pub defer_accept: u8,
     /// TCP_LINGER2, seconds; negative: no FIN_WAIT2 at all.
     pub linger2: Option<i32>,
     pub ttl: Option<u8>,
@@ -94,6 +97,7 @@ impl Options {
             keepcnt: None,
             user_timeout: 0,
             syncnt: None,
+            defer_accept: 0,
             linger2: None,
             ttl: None,
             tos: 0,
@@ -170,6 +174,8 @@ pub(crate) struct Cold {
     pub tskey: SeqNum,
     /// Ends of records (MSG_EOR) not sent yet.
     pub eor: Option<Box<crate::tcp::output::eor::Marks>>,
+    /// Present once Fast Open has to do with the socket.
+    pub fastopen: Option<Box<SockFastOpen>>,
 }
 
 impl Cold {
@@ -195,6 +201,7 @@ impl Cold {
             stamps: None,
             tskey: SeqNum::default(),
             eor: None,
+            fastopen: None,
         }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod warm;
 use crate::ids::SockId;
 use crate::sock::readiness::Readiness;
 use crate::tcp::demux::Tuple;
-use crate::tcp::recovery::records::Records;
+use crate::tcp::recovery::records::{Marks, Records};
 use crate::tcp::state::{StateSet, TcpState};
 use cold::Cold;
 use hot::{RxHot, TxHot};
@@ -108,11 +108,20 @@ impl TcpSock {
         // Before the SYN is acknowledged the first byte comes after it. (The number alone does not tell: after 4 GiB
         // it comes round again.)
         let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
-        if self.tx.snd_una == self.warm.iss && self.rx.state.is_in(opening) {
+        if self.tx.snd_una == self.warm.iss
+            && (self.rx.state.is_in(opening)
+                || self.rx.state == TcpState::FinWait1 && self.syn_is_out())
+        {
             self.warm.iss + 1
         } else {
             self.tx.snd_una
         }
+    }
+
+    /// Our SYN is the oldest segment in the network.
+    pub(crate) fn syn_is_out(&self) -> bool {
+        let head = self.records.front();
+        head.is_some_and(|r| r.marks.contains(Marks::SYN))
     }
 
     /// Position in the send ring of a sequence number at or after `snd_una`.

@@ -11,7 +11,6 @@ pub(crate) struct Request {
     pub tuple: Tuple,
     pub hash: u32,
     pub listener: SockId,
-    pub id: SockId,
     /// The peer's and our initial sequence numbers.
     pub irs: SeqNum,
     pub iss: SeqNum,
@@ -21,9 +20,10 @@ pub(crate) struct Request {
     pub synack_at: Instant,
     pub wheel: TimerEntry,
     pub ts_recent: u32,
-    /// Timestamps of the first and the last SYN-ACK.
-    pub ts_sent: (u32, u32),
     pub ts_offset: u32,
+    /// TSval of the first and of the latest SYN-ACK: what the peer may echo.
+    pub tsval_first: u32,
+    pub tsval_last: u32,
     /// The window in the SYN-ACK.
     pub rcv_wnd: u32,
     /// The window in the last ACK or SYN of the peer, unscaled.
@@ -40,6 +40,8 @@ pub(crate) struct Request {
     pub sack_ok: bool,
     /// ECN agreed.
     pub ecn_ok: bool,
+    /// The third ACK came, and could not be used yet (TCP_DEFER_ACCEPT, full accept queue).
+    pub acked: bool,
     pub tos: u8,
     /// When the last duplicate ACK went out, ms.
     pub last_oow_ack: u64,

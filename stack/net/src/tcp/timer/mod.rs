@@ -109,6 +109,7 @@ pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx, why: Why) -> 
     let possible = ctx.sysctl.tcp_early_retrans >= 3
         && !sk.records.is_empty()
         && sk.rx.features.contains(Features::SACK)
+        && !sk.syn_is_out()
         && matches!(sk.warm.recovery.state, CaState::Open | CaState::Cwr)
         && sk.warm.recovery.tlp_high_seq.is_none();
     if !possible {

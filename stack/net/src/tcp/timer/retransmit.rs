@@ -4,6 +4,8 @@ use crate::core::Ctx;
 use crate::sock::error::SockError;
 use crate::stats::Counter;
 use crate::tcp::conn::close;
+use crate::tcp::conn::synack::SYNACK_RTO;
+use crate::tcp::fastopen;
 use crate::tcp::output;
 use crate::tcp::recovery::machine;
 use crate::tcp::sock::TcpSock;
@@ -46,11 +48,17 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     if sk.records.is_empty() {
         return;
     }
+    if fastopen::server::is_pending(sk) {
+        fast_open_child(sk, ctx);
+        return;
+    }
     if is_window_closed(sk) {
         closed_window(sk, ctx);
         return;
     }
-    if is_over(sk, ctx) {
+    let over = is_over(sk, ctx);
+    fastopen::client::detect_black_hole(sk, ctx, over);
+    if over {
         give_up(sk, ctx);
         return;
     }
@@ -80,6 +88,17 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.tx.want.insert(Want::RTX_HEAD);
     let rto = clamp_to_user_timeout(sk, ctx, sk.warm.rtt.rto());
     sk.warm.timers.rtx = Some((ctx.now + rto, Rtx::Timeout));
+}
+
+/// The SYN-ACK of a Fast Open child: its timer is that of a handshake, not of data.
+fn fast_open_child(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if fastopen::server::synack_timeout(sk, ctx) {
+        give_up(sk, ctx);
+        return;
+    }
+    let shift = u32::from(sk.warm.recovery.retransmits).min(16);
+    let wait = (SYNACK_RTO * (1 << shift)).min(rto_max(sk, ctx));
+    sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::Timeout));
 }
 
 /// The peer shrank its window to nothing over data in the network: retransmissions are window probes.
