@@ -97,7 +97,13 @@ trait Value: Sized {
 
 impl Value for u32 {
     fn read(&self, text: &str, min: u32, max: u32) -> Option<Self> {
-        text.trim().parse().ok().filter(|v| (min..=max).contains(v))
+        let text = text.trim();
+        // Linux takes hexadecimal numbers too.
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        };
+        number.filter(|v| (min..=max).contains(v))
     }
     fn print(&self) -> String {
         self.to_string()

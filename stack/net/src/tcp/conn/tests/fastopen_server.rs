@@ -139,7 +139,7 @@ fn nothing_without_the_option_the_queue_or_the_setting() {
 #[test]
 fn without_cookies_when_all_agree() {
     let mut lab = lab(2);
-    lab.stack.set_sysctl("tcp_fastopen", "515").unwrap();
+    lab.stack.set_sysctl("tcp_fastopen", "0x203").unwrap();
     assert_eq!(lab.one(&syn(2006, None).data(b"hello")).ack, 106);
     assert!(lab.accept().is_ok());
 }
