@@ -89,7 +89,7 @@ impl Stack {
                 rings.rcv_out.advance(after);
                 rings.rcv_in.reclaim(&mut ctx.chunks);
             }
-            if taken < bytes.len() {
+            if taken < bytes.len() && !mutant!("rest_of_lent_lost") {
                 let _ = rings
                     .rcv_in
                     .write_at(after, &bytes[taken..], &mut ctx.chunks);

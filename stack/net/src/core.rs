@@ -443,7 +443,7 @@ impl Stack {
             return;
         };
         self.ctx.wheel.cancel(&mut sk.warm.wheel);
-        if sk.warm.counted_orphan {
+        if sk.warm.counted_orphan && !mutant!("orphan_stays_counted") {
             self.ctx.orphans -= 1;
         }
         if let Some(rings) = sk.rings.take() {

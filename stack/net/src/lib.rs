@@ -5,6 +5,10 @@
 //! folders are named after them.
 #![forbid(unsafe_code)]
 
+// First, so that its macro is known to all.
+#[macro_use]
+pub mod mutants;
+
 mod app;
 mod audit;
 mod core;

@@ -149,7 +149,9 @@ impl Stack {
         };
         match frame.meta().csum {
             RxCsum::L4Ok => mib.inc(Counter::MillraceCsumByDevice),
-            RxCsum::None if view.checksum_ok(packet.src(), packet.dst()) => {}
+            RxCsum::None
+                if view.checksum_ok(packet.src(), packet.dst())
+                    || mutant!("checksum_unchecked") => {}
             RxCsum::None => {
                 let partial = self
                     .ctx
@@ -252,7 +254,8 @@ impl Stack {
             Fate::Reset(reason) => {
                 self.ctx.drops.count(reason);
                 // A signed segment that belongs to nobody gets no answer: we could not sign it.
-                if !seg.has(TcpFlags::RST) && signed == key.is_some() {
+                let answered = !seg.has(TcpFlags::RST) || mutant!("rst_answered");
+                if answered && signed == key.is_some() {
                     self.ctx.mib.inc(Counter::TcpOutRsts);
                     self.reply_signed(seg.tuple, &reset::reply_to(seg), key.as_ref());
                 }

@@ -467,3 +467,72 @@ fn state_changes_are_recorded() {
     net.b.trace_states(0);
     assert_eq!(net.b.drain_state_changes(), (Vec::new(), 0));
 }
+
+/// A window that is rounded up to its scale lets its edge creep on under small segments. What is unread is bounded all
+/// the same (Linux: `sk_rcvbuf`).
+#[test]
+fn small_segments_do_not_fill_memory() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    net.a
+        .set_option(net.now, c, SockOpt::NoDelay(true))
+        .unwrap();
+    net.b
+        .set_option(net.now, s, SockOpt::QuickAck(true))
+        .unwrap();
+    let bound = 2 * 65_536;
+    for _ in 0..bound + 10_000 {
+        let _ = net.a.send(net.now, c, &[7], MsgFlags::NONE);
+        net.settle();
+    }
+    assert_eq!(net.b.recv_len(s), Ok(bound));
+    // Read, and what was refused comes again.
+    let mut buf = vec![0; bound];
+    assert_eq!(net.b.recv(net.now, s, &mut buf, MsgFlags::NONE), Ok(bound));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.b.recv_len(s), Ok(10_000));
+}
+
+/// A round trip of minutes (the host slept) does not make the RTO longer than its limit.
+#[test]
+fn a_very_long_round_trip_keeps_the_rto_in_bounds() {
+    let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    assert_eq!(net.a.send(net.now, c, b"first", MsgFlags::NONE), Ok(5));
+    let mut wire = Wire::default();
+    net.a.tx(net.now, IfaceId(0), &mut wire);
+    net.now = net.now + Duration::from_secs(250);
+    feed(&mut net.b, net.now, &mut wire, &mut Nobody);
+    net.b
+        .set_option(net.now, s, SockOpt::QuickAck(true))
+        .unwrap();
+    net.settle();
+    assert_eq!(net.a.send_queued(c), Ok(0));
+    // The audit compares the deadline with the limit.
+    net.cut = true;
+    assert_eq!(net.a.send(net.now, c, b"second", MsgFlags::NONE), Ok(6));
+    net.settle();
+    net.a.audit().unwrap();
+}
+
+/// An ACK whose neighbour does not answer is lost like any packet: it is not owed for ever.
+#[test]
+fn an_ack_to_a_silent_neighbour_is_lost() {
+    let mut net = Net::new(LinkKind::Ethernet, (Nobody, Nobody));
+    let l = listener(&mut net.b, false);
+    let (c, s) = connected(&mut net, l);
+    assert_eq!(net.a.send(net.now, c, b"data", MsgFlags::NONE), Ok(4));
+    let mut wire = Wire::default();
+    net.a.tx(net.now, IfaceId(0), &mut wire);
+    net.b.ctx.neigh.remove(IfaceId(0), A);
+    feed(&mut net.b, net.now, &mut wire, &mut Nobody);
+    assert_eq!(net.b.recv_len(s), Ok(4));
+    for _ in 0..100 {
+        net.b.tx(net.now, IfaceId(0), &mut Wire::default());
+        net.now = net.now + Duration::from_millis(100);
+        net.b.tick(net.now);
+        net.b.audit().unwrap();
+    }
+}

@@ -11,10 +11,11 @@ use crate::neigh::{self, Effect, Parked, Resolution};
 use crate::qdisc::Ctl;
 use crate::sock::error::SockError;
 use crate::stats::Counter;
-use crate::tcp::input::icmp as tcp_icmp;
+use crate::tcp::input::{acking, icmp as tcp_icmp};
 use crate::tcp::output::segment::Path;
 use crate::tcp::output::{self, Turn};
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Want;
 use crate::tcp::state::CAN_SEND;
 use crate::tcp::timer;
 use core::net::Ipv4Addr;
@@ -172,7 +173,9 @@ impl Stack {
             Turn::Full if batch.room() > 0 => self.ctx.drops.count(DropReason::QdiscFull),
             Turn::Full => {
                 sk.tx.queued = true;
-                if let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize) {
+                if let Some(config) = self.ctx.ifaces.get_mut(iface.0 as usize)
+                    && !mutant!("flow_lost_when_device_full")
+                {
                     config.qdisc.flows.push_front(id);
                 }
             }
@@ -235,7 +238,9 @@ impl Stack {
     fn unpark(&mut self, id: SockId) {
         if let Some(sk) = self.socks.tcp.get_mut(id) {
             sk.tx.queued = false;
-            self.ctx.enqueue_flow(sk);
+            if !mutant!("parked_flow_lost") {
+                self.ctx.enqueue_flow(sk);
+            }
         }
     }
 
@@ -243,7 +248,10 @@ impl Stack {
     fn neighbour_failed(&mut self, id: SockId) {
         if let Some(sk) = self.socks.tcp.get_mut(id) {
             sk.tx.queued = false;
-            // What was wanted is lost like a packet; timers bring it back.
+            // What was wanted is lost like a packet; timers bring it back. An ACK counts as sent.
+            if sk.tx.want.contains(Want::ACK) {
+                acking::event_ack_sent(sk);
+            }
             sk.tx.want = Default::default();
             tcp_icmp::local_error(sk, &mut self.ctx, SockError::HostUnreachable);
             retry_later(sk, &mut self.ctx);

@@ -96,6 +96,14 @@ impl Wheel {
         self.file(entry, key, tick);
     }
 
+    /// The entry comes up at `deadline` or earlier; for the lab's invariants.
+    pub(crate) fn fires_by(&self, entry: &TimerEntry, deadline: Instant) -> bool {
+        let tick = tick_at_or_after(deadline).clamp(self.now + 1, self.now + HORIZON);
+        self.nodes
+            .get(entry.node as usize)
+            .is_some_and(|node| node.list == DUE || node.tick <= tick)
+    }
+
     fn file(&mut self, entry: &mut TimerEntry, key: SockId, tick: u64) {
         if entry.node == NONE {
             entry.node = self.allocate(key, tick);

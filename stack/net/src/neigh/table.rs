@@ -128,6 +128,11 @@ impl<F: Copy + Eq> NeighTable<F> {
         self.slots.iter().flatten().map(Entry::view)
     }
 
+    /// The flows that wait for any neighbour.
+    pub fn parked_flows(&self) -> impl Iterator<Item = &F> {
+        self.slots.iter().flatten().flat_map(|entry| &entry.flows)
+    }
+
     /// The entry of `ip` on `iface`.
     pub fn get(&self, iface: IfaceId, ip: Ipv4Addr) -> Option<Neighbour> {
         let slot = self.find_by_hash(Key { iface, ip })?;

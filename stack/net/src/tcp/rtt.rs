@@ -92,6 +92,15 @@ impl Rtt {
         }
     }
 
+    /// However long the samples were, the RTO is not longer than `max` (Linux `tcp_bound_rto`).
+    pub(crate) fn bound(&mut self, max: Duration) {
+        let max = max.as_micros().min(u128::from(u32::MAX)) as u32;
+        if mutant!("rto_without_bound") {
+            return;
+        }
+        self.rto_us = self.rto_us.min(max);
+    }
+
     /// The handshake timed out and gave no sample: three seconds (RFC 6298 §5.7).
     pub(crate) fn fall_back(&mut self) {
         self.rto_us = FALLBACK_RTO.as_micros() as u32;
@@ -101,7 +110,7 @@ impl Rtt {
     pub(crate) fn back_off(&mut self, max: Duration) {
         self.rto_us = self
             .rto_us
-            .saturating_mul(2)
+            .saturating_mul(if mutant!("no_back_off") { 1 } else { 2 })
             .min(max.as_micros().min(u128::from(u32::MAX)) as u32);
     }
 

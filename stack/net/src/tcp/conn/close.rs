@@ -120,7 +120,7 @@ pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
         done(sk, ctx);
         return;
     }
-    if unread && sk.rx.state != TcpState::Close {
+    if unread && sk.rx.state != TcpState::Close && !mutant!("unread_data_forgotten") {
         // RFC 9293 SHLD-3, RFC 2525 §2.17.
         ctx.mib.inc(Counter::TcpExtTCPAbortOnClose);
         abort(sk, ctx);

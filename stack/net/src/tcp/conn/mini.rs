@@ -7,8 +7,8 @@ use crate::dst::Dst;
 use crate::ids::SockId;
 use crate::stats::Counter;
 use crate::tcp::conn::{active, synack};
-use crate::tcp::input::Fate;
 use crate::tcp::input::validate::may_always_answer;
+use crate::tcp::input::{Fate, ack};
 use crate::tcp::md5;
 use crate::tcp::output;
 use crate::tcp::segment::{Payload, Segment};
@@ -242,9 +242,7 @@ impl Stack {
         inherit(sk, req);
         set_state(sk, &mut self.ctx, TcpState::SynRecv);
         if let Some(rtt) = rtt {
-            sk.warm
-                .rtt
-                .sample(self.ctx.now, rtt, self.ctx.sysctl.tcp_rto_min_us);
+            ack::take_rtt(sk, &self.ctx, rtt);
         }
         sk.warm.syn_timeouts = req.timeouts;
         self.hold_port(child, req.tuple.lport, PortOrigin::Inherited);
@@ -313,7 +311,7 @@ fn inherit(sk: &mut TcpSock, req: &Request) {
     if req.ecn_ok {
         sk.rx.ecn = EcnFlags::OK;
     }
-    if req.wscale_ok {
+    if req.wscale_ok && !mutant!("wscale_forgotten") {
         sk.rx.rcv_wscale = req.rcv_wscale;
         sk.rx.snd_wscale = req.snd_wscale;
     }
@@ -338,7 +336,7 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     if seg.seq == req.irs && syn && !ack && !rst && !paws {
         return Check::SynAck;
     }
-    if ack && seg.ack != req.iss + 1 {
+    if ack && seg.ack != req.iss + 1 && !mutant!("handshake_ack_unchecked") {
         return Check::Listener;
     }
     let start = req.irs + 1;

@@ -324,7 +324,9 @@ impl Stack {
         let mut req = self.socks.requests.remove(id)?;
         self.ctx.wheel.cancel(&mut req.wheel);
         let sk = self.socks.tcp.get_mut(req.listener);
-        if let Some(listen) = sk.and_then(|sk| sk.cold.listen.as_mut()) {
+        if let Some(listen) = sk.and_then(|sk| sk.cold.listen.as_mut())
+            && !mutant!("backlog_leaks")
+        {
             listen.end(req.timeouts);
         }
         Some(req)

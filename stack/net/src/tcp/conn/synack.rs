@@ -213,7 +213,7 @@ impl Stack {
         if !verdict.expire && (!verdict.resend || self.retransmit_syn_ack(id) || self.is_acked(id))
         {
             self.wait_longer(id);
-        } else {
+        } else if !mutant!("request_leaks") {
             self.drop_request(id);
         }
     }

@@ -16,7 +16,6 @@ use crate::wheel::TimerEntry;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::{Timestamps, write_established};
-use millrace_wire::time::Instant;
 
 /// Seconds after which a RST with an old timestamp counts.
 const PAWS_MSL: u32 = 60;
@@ -89,7 +88,7 @@ impl Stack {
 
     fn arm_time_wait(&mut self, tw: SockId) {
         if let Some(mini) = self.socks.tw.get_mut(tw) {
-            let at = Instant::from_nanos(mini.deadline_ms * 1_000_000);
+            let at = mini.ends_at();
             self.ctx.wheel.arm(&mut mini.wheel, tw, at);
         }
     }
@@ -103,6 +102,9 @@ impl Stack {
         mini.wheel = TimerEntry::default();
         if mini.deadline_ms <= now {
             self.ctx.mib.inc(Counter::TcpExtTW);
+            if mutant!("time_wait_leaks") {
+                return;
+            }
             self.kill_time_wait(tw);
         } else {
             self.arm_time_wait(tw);
@@ -117,6 +119,9 @@ impl Stack {
         self.socks.tw_keys.remove(&tw.index());
         self.ctx.wheel.cancel(&mut mini.wheel);
         self.socks.ehash.remove(mini.hash, tw.place());
+        if mutant!("port_leaks") {
+            return;
+        }
         self.socks.bhash.remove(mini.tuple.lport, &mini.claim());
     }
 

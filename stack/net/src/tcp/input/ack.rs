@@ -45,7 +45,7 @@ pub(crate) fn process(
     let (una, ack) = (sk.tx.snd_una, seg.ack);
     if ack.before(una) {
         // RFC 5961 §5.2: far too old is a blind injection.
-        if ack.before(una - oldest_ack(sk)) {
+        if ack.before(una - oldest_ack(sk)) && !mutant!("blind_data") {
             if sk.rx.state != TcpState::SynRecv {
                 validate::challenge(sk, ctx);
             }
@@ -59,7 +59,7 @@ pub(crate) fn process(
         }
         return Verdict::Old;
     }
-    if ack.after(sk.tx.snd_nxt) {
+    if ack.after(sk.tx.snd_nxt) && !mutant!("ack_of_unsent") {
         if sk.rx.state != TcpState::SynRecv {
             validate::challenge(sk, ctx);
         }
@@ -164,14 +164,14 @@ enum Window {
 /// RFC 9293 §3.10.7.4: a newer segment's window counts (Linux `tcp_ack_update_window`).
 fn update_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Window {
     let window = u32::from(seg.window)
-        << if seg.has(TcpFlags::SYN) {
+        << if seg.has(TcpFlags::SYN) && !mutant!("wscale_on_syn") {
             0
         } else {
             sk.rx.snd_wscale
         };
     let tx = &mut sk.tx;
     let newer = seg.ack.after(tx.snd_una)
-        || seg.seq.after(tx.snd_wl1)
+        || seg.seq.after(tx.snd_wl1) && !mutant!("window_update_lost")
         || seg.seq == tx.snd_wl1 && (window > tx.snd_wnd || window == 0);
     if !newer {
         return Window::Same;
@@ -290,8 +290,11 @@ fn sample_rtt(
     }
 }
 
-fn take_rtt(sk: &mut TcpSock, ctx: &Ctx, rtt: Duration) {
+/// A sample of the round-trip time.
+pub(crate) fn take_rtt(sk: &mut TcpSock, ctx: &Ctx, rtt: Duration) {
     sk.warm.rtt.sample(ctx.now, rtt, ctx.sysctl.tcp_rto_min_us);
+    let longest = Duration::from_millis(u64::from(ctx.sysctl.tcp_rto_max_ms));
+    sk.warm.rtt.bound(longest);
     if sk.tx.snd_una.after(sk.warm.timers.rtt_seq) {
         sk.warm.timers.rtt_seq = sk.tx.snd_nxt;
         sk.warm.rtt.end_round(ctx.sysctl.tcp_rto_min_us);

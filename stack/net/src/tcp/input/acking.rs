@@ -142,7 +142,9 @@ fn delay(sk: &mut TcpSock, ctx: &mut Ctx) {
         at = at.min(set);
     }
     sk.rx.ack.insert(AckState::TIMER);
-    timer::arm_ack(sk, ctx, at);
+    if !mutant!("delayed_ack_lost") {
+        timer::arm_ack(sk, ctx, at);
+    }
 }
 
 /// The application took data: does the peer need to know (Linux `__tcp_cleanup_rbuf`)?

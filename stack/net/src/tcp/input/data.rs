@@ -11,7 +11,7 @@ use crate::tcp::output::ack as out_ack;
 use crate::tcp::pressure;
 use crate::tcp::segment::{Payload, Segment};
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::{Features, Want};
+use crate::tcp::sock::hot::{AckState, Features, Want};
 use crate::tcp::stamps;
 use crate::tcp::state::{CAN_RECEIVE, TcpState};
 use millrace_ring::NoMemory;
@@ -35,6 +35,11 @@ pub(crate) fn reserve(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
         return Memory::None;
     };
     let pos = rings.rcv_in.tail() + lent;
+    // The window bounds what is unread, but its edge creeps on when it is scaled and segments are small.
+    let most = 2 * rings.rcv_in.limit().max(u64::from(u16::MAX));
+    if pos + u64::from(len) > rings.rcv_out.head() + most {
+        return Memory::None;
+    }
     match rings.rcv_in.reserve(pos, len as usize, &mut ctx.chunks) {
         Ok(()) => Memory::Reserved,
         Err(_) => Memory::None,
@@ -79,7 +84,9 @@ pub(crate) fn append(
         }
     }
     sk.rx.rcv_nxt += len;
-    sk.note(Readiness::IN);
+    if !mutant!("reader_not_woken") {
+        sk.note(Readiness::IN);
+    }
 }
 
 /// Memory is short: what waits out of order goes, so that what is in order can come (Linux `tcp_prune_ofo_queue`;
@@ -221,7 +228,9 @@ pub(crate) fn old(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
         Counter::TcpExtTCPDSACKOldSent,
     );
     acking::enter_quickack(sk);
-    out_ack::send_record(sk, ctx);
+    if !mutant!("old_data_unanswered") {
+        out_ack::send_record(sk, ctx);
+    }
     Fate::Taken
 }
 
@@ -236,6 +245,7 @@ fn set_dsack(sk: &mut TcpSock, ctx: &mut Ctx, start: SeqNum, end: SeqNum, counte
 fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_, '_>) -> Fate {
     let rcv_nxt = sk.rx.rcv_nxt;
     let skip = rcv_nxt.bytes_since(seg.seq).min(seg.len);
+    let skip = if mutant!("overlap_not_cut") { 0 } else { skip };
     let window = sk.rx.receive_window();
     let take = (seg.len - skip).min(window);
     let fin = seg.has(TcpFlags::FIN) && skip + take == seg.len;
@@ -246,6 +256,7 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
     }
     if take > 0 && reserve(sk, ctx, take) == Memory::None && prune(sk, ctx, take) == Memory::None {
         ctx.mib.inc(Counter::TcpExtTCPRcvQDrop);
+        sk.rx.ack.insert(AckState::NOMEM);
         sk.tx.want.insert(Want::ACK);
         return Fate::Dropped(DropReason::NoMemory);
     }
@@ -258,10 +269,10 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
         append(sk, ctx, payload, skip, take);
         acking::event_data_recv(sk, ctx, seg);
     }
-    if had_ofo {
+    if had_ofo && !mutant!("ofo_not_drained") {
         drain(sk);
         // RFC 5681 §4.2: an ACK at once when a gap fills.
-        sk.rx.ack.insert(crate::tcp::sock::hot::AckState::NOW);
+        sk.rx.ack.insert(AckState::NOW);
     }
     if fin && sk.rx.rcv_nxt == seg.end_seq() - 1 || sk.warm.ofo.fin_at(sk.rx.rcv_nxt) {
         fin::received(sk, ctx);
@@ -300,7 +311,9 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
     let (start, end) = (seg.seq, seg.seq + take);
     sk.cold.events.rcv_ooopack = sk.cold.events.rcv_ooopack.wrapping_add(1);
     let mut outcome = Fate::Taken;
-    flush_lent(sk, ctx, payload);
+    if !mutant!("lent_overtaken") {
+        flush_lent(sk, ctx, payload);
+    }
     if take > 0 {
         if sk.rx.features.contains(Features::RX_STAMPS) {
             stamps::arrived_early(sk, end, ctx.now);

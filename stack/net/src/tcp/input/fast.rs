@@ -98,7 +98,7 @@ fn store_timestamp(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment) {
 /// Header prediction works while all is regular (Linux `tcp_fast_path_check`).
 pub(crate) fn check(sk: &mut TcpSock) {
     let wscale = sk.rx.snd_wscale;
-    let on = sk.warm.ofo.is_empty()
+    let on = (sk.warm.ofo.is_empty() || mutant!("fast_path_over_hole"))
         && sk.rx.rcv_wnd > 0
         && sk.rx.state == TcpState::Established
         && !sk.rx.features.intersects(Features::URGENT | Features::MD5);

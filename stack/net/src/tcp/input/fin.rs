@@ -9,7 +9,7 @@ use crate::tcp::state::{TcpState, set_state};
 
 /// All data before the FIN has been received.
 pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx) {
-    sk.rx.rcv_nxt += 1;
+    sk.rx.rcv_nxt += u32::from(!mutant!("fin_takes_no_number"));
     sk.rx.ack.insert(AckState::SCHED);
     sk.rx.features.insert(Features::RCV_SHUTDOWN);
     sk.warm.fin_received = true;

@@ -68,6 +68,7 @@ impl Ofo {
     /// A FIN at `seq` waits for what is missing before it.
     pub(crate) fn set_fin(&mut self, seq: SeqNum) {
         let o = self.0.get_or_insert_default();
+        let seq = seq + u32::from(mutant!("early_fin_off_by_one"));
         o.fin = Some(seq);
         let start = o.ranges.last().filter(|r| r.1 == seq).map_or(seq, |r| r.0);
         o.remember(SackBlock {
@@ -78,7 +79,9 @@ impl Ofo {
 
     /// The FIN is next.
     pub(crate) fn fin_at(&self, rcv_nxt: SeqNum) -> bool {
-        self.0.as_ref().is_some_and(|o| o.fin == Some(rcv_nxt))
+        self.0.as_ref().is_some_and(|o| {
+            o.fin == Some(rcv_nxt) || mutant!("fin_before_data") && o.fin.is_some()
+        })
     }
 
     pub(crate) fn set_dsack(&mut self, start: SeqNum, end: SeqNum) {
@@ -102,6 +105,9 @@ impl Ofo {
         let mut n = 0;
         for (slot, block) in out.iter_mut().zip(blocks) {
             *slot = block;
+            if mutant!("sack_edges_swapped") {
+                core::mem::swap(&mut slot.start, &mut slot.end);
+            }
             n += 1;
         }
         if o.ranges.is_empty() && o.fin.is_none() {
@@ -151,7 +157,10 @@ impl Ofo {
         let o = self.0.get_or_insert_default();
         // The first range that touches [start, end], and the one after the last that does.
         let first = o.ranges.partition_point(|r| r.1.before(start));
-        let last = first + o.ranges[first..].partition_point(|r| r.0.at_or_before(end));
+        let last = first
+            + o.ranges[first..].partition_point(|r| {
+                r.0.at_or_before(end + u32::from(mutant!("ofo_merge_off_by_one")))
+            });
         if last - first == 1 {
             let (s, e) = o.ranges[first];
             if s.at_or_before(start) && e.at_or_after(end) {
@@ -192,6 +201,16 @@ impl Ofo {
             self.0 = None;
         }
         at
+    }
+
+    /// The ranges lie apart, in order, after `rcv_nxt`; for the lab's invariants.
+    pub(crate) fn is_consistent(&self, rcv_nxt: SeqNum) -> bool {
+        let mut at = rcv_nxt;
+        self.0.iter().flat_map(|o| &o.ranges).all(|&(start, end)| {
+            let apart = start.after(at) && end.after(start);
+            at = end;
+            apart
+        })
     }
 
     /// Ranges held, for checks.

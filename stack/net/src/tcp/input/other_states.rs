@@ -229,11 +229,11 @@ fn on_acked(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
             None
         }
         TcpState::FinWait1 if all => fin_wait2(sk, ctx, seg),
-        TcpState::Closing if all => {
+        TcpState::Closing if all && !mutant!("closing_stuck") => {
             close::enter_time_wait(sk, ctx);
             Some(Fate::Taken)
         }
-        TcpState::LastAck if all => {
+        TcpState::LastAck if all && !mutant!("last_ack_stuck") => {
             close::done(sk, ctx);
             Some(Fate::Taken)
         }

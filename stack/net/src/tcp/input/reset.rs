@@ -13,7 +13,11 @@ use crate::tcp::state::{StateSet, TcpState};
 /// A RST whose sequence number touches the window: exact, it ends the connection; else it draws a challenge.
 pub(crate) fn received(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Fate {
     let highest = sk.warm.ofo.highest();
-    if seg.seq == sk.rx.rcv_nxt || after_fin(sk, seg) || highest.is_some_and(|end| seg.seq == end) {
+    if mutant!("rst_in_window")
+        || seg.seq == sk.rx.rcv_nxt
+        || after_fin(sk, seg)
+        || highest.is_some_and(|end| seg.seq == end)
+    {
         connection(sk, ctx);
         return Fate::Taken;
     }

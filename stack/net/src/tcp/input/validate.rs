@@ -57,6 +57,9 @@ pub(crate) fn incoming(
         return Validity::Invalid(reset::received(sk, ctx, seg));
     }
     if seg.has(TcpFlags::SYN) {
+        if mutant!("syn_resets") {
+            reset::connection(sk, ctx);
+        }
         // RFC 5961 §4: whatever its sequence number, a SYN only draws a challenge.
         ctx.mib.inc(Counter::TcpExtTCPSYNChallenge);
         challenge(sk, ctx);
@@ -83,6 +86,9 @@ pub(crate) fn is_old(sk: &TcpSock, ctx: &Ctx, seg: &Segment, options: &TcpOption
 /// only while nothing waits to be read.
 fn sequence_ok(sk: &mut TcpSock, seg: &Segment) -> bool {
     let end = sk.rx.rcv_nxt + sk.rx.receive_window();
+    if mutant!("any_sequence_number") {
+        return true;
+    }
     if seg.end_seq().before(sk.rx.rcv_wup) || seg.seq.after(end) {
         return false;
     }
@@ -117,7 +123,8 @@ fn out_of_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Validity {
 /// An older timestamp than one already seen (Linux `tcp_paws_discard`).
 fn paws_discard(sk: &TcpSock, ctx: &Ctx, seg: &Segment, ts: Timestamps) -> bool {
     let age = sk.rx.ts_recent.wrapping_sub(ts.val) as i32;
-    if age <= PAWS_WINDOW
+    if mutant!("paws_off")
+        || age <= PAWS_WINDOW
         || sk.rx.ts_recent == 0
         || ctx.seconds().wrapping_sub(sk.rx.ts_recent_stamp) >= PAWS_24DAYS
     {

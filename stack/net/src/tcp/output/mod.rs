@@ -125,7 +125,7 @@ pub(crate) fn compute_mss(sk: &mut TcpSock, sysctl: &Sysctl) {
         sk.warm.advmss = advmss(sk);
     }
     let options = if sk.rx.features.contains(Features::TIMESTAMPS) {
-        TIMESTAMPS_LEN
+        TIMESTAMPS_LEN * u16::from(!mutant!("options_not_counted"))
     } else {
         0
     };
@@ -136,10 +136,12 @@ pub(crate) fn compute_mss(sk: &mut TcpSock, sysctl: &Sysctl) {
     };
     let options = options + signature;
     let least = sysctl.tcp_min_snd_mss.min(u32::from(u16::MAX)) as u16;
-    let mss = path
-        .min(sk.warm.mss_clamp)
-        .max(least)
-        .saturating_sub(options);
+    let clamp = if mutant!("peer_mss_ignored") {
+        u16::MAX
+    } else {
+        sk.warm.mss_clamp
+    };
+    let mss = path.min(clamp).max(least).saturating_sub(options);
     sk.tx.mss_cache = bound_to_half_window(sk, mss, options);
 }
 

@@ -48,6 +48,9 @@ pub(crate) fn tail_loss(
         }
     }
     sk.warm.recovery.tlp_high_seq = Some(sk.tx.snd_nxt);
+    if mutant!("loss_probe_repeats") {
+        return Turn::Done;
+    }
     sk.tx.want.remove(Want::TLP);
     Turn::Done
 }

@@ -117,7 +117,8 @@ pub(crate) fn one(
 
 /// Octets of data in a record.
 fn payload(record: &TxRecord) -> u32 {
-    record.end.bytes_since(record.seq) - u32::from(record.marks.contains(Marks::FIN))
+    let fin = record.marks.contains(Marks::FIN) && !mutant!("retransmission_past_fin");
+    record.end.bytes_since(record.seq) - u32::from(fin)
 }
 
 fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32) {

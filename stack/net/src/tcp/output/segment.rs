@@ -86,7 +86,11 @@ pub(crate) fn transmit(
     );
     let cut = Super {
         template: &template,
-        pos: if job.len > 0 { sk.send_pos(job.seq) } else { 0 },
+        pos: if job.len > 0 {
+            sk.send_pos(job.seq) + u64::from(mutant!("ring_off_by_one"))
+        } else {
+            0
+        },
         len: job.len,
         mss,
         first,

@@ -6,6 +6,7 @@ use crate::sysctl::Sysctl;
 use crate::tcp::pressure;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::Options;
+use crate::tcp::sock::hot::AckState;
 
 /// Window and scale of a SYN.
 pub(crate) struct Initial {
@@ -71,7 +72,10 @@ pub(crate) fn select(sk: &mut TcpSock, ctx: &mut Ctx) -> u16 {
     }
     let mut new = candidate(sk);
     let shift = sk.rx.rcv_wscale;
-    if new < current {
+    if sk.rx.ack.contains(AckState::NOMEM) {
+        // What was promised cannot be kept: the peer shall probe, not send the same again and again.
+        new = 0;
+    } else if new < current && !mutant!("window_retreats") {
         if new == 0 {
             ctx.mib.inc(Counter::TcpExtTCPWantZeroWindowAdv);
         }

@@ -71,6 +71,7 @@ pub(crate) fn xmit(
         && sk.has_unsent()
         && turn == Turn::Done
         && sk.warm.timers.rtx.is_none()
+        && !mutant!("closed_window_not_probed")
     {
         timer::arm_probe0(sk, ctx);
     }

@@ -250,7 +250,7 @@ pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
     recovery.rtx_hint = 0;
     recovery.tlp_high_seq = None;
     recovery.sack_cache = Default::default();
-    sk.tx.snd_cwnd = sk.in_flight() + 1;
+    sk.tx.snd_cwnd = sk.in_flight() + u32::from(!mutant!("cwnd_zero"));
     sk.tx.snd_cwnd_cnt = 0;
     ecn::queue_cwr(sk);
 }

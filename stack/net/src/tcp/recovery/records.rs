@@ -129,7 +129,7 @@ impl Records {
     pub(crate) fn acknowledge(&mut self, una: SeqNum) -> Cleaned {
         let mut cleaned = Cleaned::default();
         while let Some(r) = self.queue.front_mut() {
-            if r.end.after(una) {
+            if r.end.after(una) && !mutant!("partial_ack_takes_all") {
                 if r.seq.before(una) {
                     r.seq = una;
                     r.marks.remove(Marks::SYN);
@@ -177,7 +177,9 @@ impl Records {
         r.marks.remove(Marks::LOST);
         r.marks.remove(Marks::RETRANS);
         r.marks.insert(Marks::SACKED);
-        self.uncount(before);
+        if !mutant!("sacked_stays_lost") {
+            self.uncount(before);
+        }
         self.sacked += 1;
     }
 
@@ -186,7 +188,7 @@ impl Records {
         let Some(r) = self.queue.get_mut(index) else {
             return false;
         };
-        if r.marks.contains(Marks::SACKED)
+        if r.marks.contains(Marks::SACKED) && !mutant!("sacked_marked_lost")
             || r.marks.contains(Marks::LOST) && !r.marks.contains(Marks::RETRANS)
         {
             return false;

@@ -122,6 +122,8 @@ bitflags! {
         const PUSHED = 8;
         /// A second one.
         const PUSHED2 = 16;
+        /// In-order data was refused for want of memory: the next ACK closes the window (Linux `ICSK_ACK_NOMEM`).
+        const NOMEM = 32;
     }
 }
 

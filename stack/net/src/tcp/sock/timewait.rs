@@ -4,6 +4,7 @@ use crate::sock::bhash::{Claim, Traits};
 use crate::tcp::demux::Tuple;
 use crate::wheel::TimerEntry;
 use millrace_wire::seq::SeqNum;
+use millrace_wire::time::Instant;
 
 /// Which of the two states it stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,11 @@ impl TimeWait {
             addr: self.tuple.local,
             traits: self.traits,
         }
+    }
+
+    /// When it ends.
+    pub(crate) fn ends_at(&self) -> Instant {
+        Instant::from_nanos(self.deadline_ms * 1_000_000)
     }
 }
 

@@ -76,7 +76,7 @@ fn probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     } else {
         idle >= user_timeout && out > 0
     };
-    if over {
+    if over && !mutant!("keepalive_never_ends") {
         output::reset::active(sk, ctx);
         ctx.mib.inc(Counter::TcpExtTCPAbortOnTimeout);
         let error = sk.cold.soft_err.unwrap_or(SockError::TimedOut);

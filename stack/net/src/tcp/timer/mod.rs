@@ -68,8 +68,9 @@ pub(crate) fn arm_ack(sk: &mut TcpSock, _ctx: &mut Ctx, at: Instant) {
     sk.warm.timers.ack = Some(at);
 }
 
-/// RACK wants to look again.
+/// RACK wants to look again; not later than an RTO (Linux `tcp_rack_mark_lost`).
 pub(crate) fn arm_reordering(sk: &mut TcpSock, ctx: &mut Ctx, wait: Duration) {
+    let wait = wait.min(sk.warm.rtt.rto());
     sk.warm.timers.rtx = Some((
         ctx.now + wait.max(Duration::from_millis(1)),
         Rtx::Reordering,
@@ -134,7 +135,8 @@ pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx, why: Why) -> 
     if !cap.is_zero() {
         timeout = timeout.min(cap);
     }
-    sk.warm.timers.rtx = Some((ctx.now + timeout, Rtx::LossProbe));
+    let longest = Duration::from_millis(u64::from(ctx.sysctl.tcp_rto_max_ms));
+    sk.warm.timers.rtx = Some((ctx.now + timeout.min(longest), Rtx::LossProbe));
     Scheduled::Yes
 }
 
@@ -153,7 +155,7 @@ pub(crate) fn rearm_rto(sk: &mut TcpSock, ctx: &mut Ctx) {
         // Probes do not put the time-out off: it counts from the oldest segment.
         at = (head.sent_at + sk.warm.rtt.rto()).max(ctx.now + Duration::from_millis(1));
     }
-    sk.warm.timers.rtx = Some((at, Rtx::Timeout));
+    sk.warm.timers.rtx = Some((at, Rtx::Timeout)).filter(|_| !mutant!("rto_not_armed"));
 }
 
 /// Our SYN was answered by something of another connection: before the first time-out it goes out again at once, that
@@ -251,7 +253,9 @@ fn delayed_ack(sk: &mut TcpSock, ctx: &mut Ctx) {
         sk.rx.pingpong = 0;
         sk.rx.ato = crate::tcp::input::acking::ATO_MIN;
     }
-    sk.tx.want.insert(Want::ACK);
+    if !mutant!("delayed_ack_not_sent") {
+        sk.tx.want.insert(Want::ACK);
+    }
     ctx.mib.inc(Counter::TcpExtDelayedACKs);
 }
 
