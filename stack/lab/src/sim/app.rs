@@ -103,6 +103,8 @@ pub(super) struct App {
     /// When the last connect was called, and how long the handshake took.
     connected_at: Instant,
     handshake: Duration,
+    /// Bytes that it left unread when it closed.
+    unread: usize,
     buffer: Vec<u8>,
 }
 
@@ -160,6 +162,7 @@ impl App {
             next_read,
             connected_at: now,
             handshake: Duration::ZERO,
+            unread: 0,
             buffer: Vec::new(),
         }
     }
@@ -179,6 +182,11 @@ impl App {
     /// How long its handshake took, for a client.
     pub(super) fn handshake(&self) -> Duration {
         self.handshake
+    }
+
+    /// It closed its connection although there was more to read.
+    pub(super) fn left_unread(&self) -> bool {
+        self.unread > 0
     }
 
     /// How it ended; `None` while it goes on.
@@ -269,6 +277,8 @@ impl App {
                 self.phase = Phase::Done(End::Left);
             }
             Finish::CloseAtOnce if all_written => {
+                let unread = stack.recv_len(sock).unwrap_or_default();
+                self.unread = unread;
                 self.close(stack, now, sock)?;
                 self.phase = Phase::Done(End::Left);
             }

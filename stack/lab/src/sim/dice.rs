@@ -11,12 +11,14 @@ use rand_chacha::ChaCha8Rng;
 pub(super) enum Purpose {
     /// The plan of the run.
     Plan,
-    /// The wire, by direction (0 or 1).
+    /// The wire, by the node it leads away from.
     Lane(u64),
     /// An application, by its number.
     App(u64),
     /// The stack, by node.
     Stack(u64),
+    /// The attacker.
+    Attacker,
 }
 
 /// A stream of random decisions.
@@ -31,6 +33,7 @@ impl Dice {
             Purpose::Lane(n) => 1_000 + n,
             Purpose::App(n) => 2_000 + n,
             Purpose::Stack(n) => 3_000 + n,
+            Purpose::Attacker => 4_000,
         });
         Self(rng)
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use millrace_wire::ethernet::{EtherType, EthernetView, HEADER_LEN};
 use millrace_wire::ipv4::{Ipv4View, protocol};
-use millrace_wire::tcp::{TcpView, fill_checksum};
+use millrace_wire::tcp::{TcpFlags, TcpView, fill_checksum};
 use millrace_wire::time::Instant;
 
 use super::dice::Dice;
-use super::plan::Faults;
+use super::middlebox::Passed;
+use super::packet::Packet;
+use super::plan::{Aim, Faults};
 use crate::clock::START;
 
 /// Bits per byte.
@@ -77,9 +79,15 @@ impl Lane {
     pub(super) fn heal(&mut self) {
         self.faults = Faults {
             delay: self.faults.delay,
+            tampering: self.faults.tampering.healed(),
             ..Faults::default()
         };
         self.burst_left = 0;
+    }
+
+    /// What the boxes on the way make of a frame before it is sent.
+    pub(super) fn tamper(&mut self, frame: &[u8]) -> Passed {
+        self.faults.tampering.pass(&mut self.dice, frame)
     }
 
     /// A frame is sent.
@@ -101,7 +109,7 @@ impl Lane {
     }
 
     fn one(&mut self, now: Instant, frame: &[u8]) {
-        if self.is_lost(now) {
+        if self.is_lost(now, frame) {
             self.counters.lost += 1;
             return;
         }
@@ -116,6 +124,9 @@ impl Lane {
         if self.dice.chance(self.faults.reorder_ppm) {
             arrives = arrives + self.faults.reorder_hold;
         }
+        if self.dice.chance(self.faults.spike_ppm) {
+            arrives = arrives + self.dice.duration(Duration::ZERO..=self.faults.spike);
+        }
         self.order += 1;
         self.in_flight.push(Reverse(InFlight {
             arrives,
@@ -124,7 +135,7 @@ impl Lane {
         }));
     }
 
-    fn is_lost(&mut self, now: Instant) -> bool {
+    fn is_lost(&mut self, now: Instant, frame: &[u8]) -> bool {
         let since_start = now.since(START);
         let cut = self.faults.cut_at..self.faults.cut_at + self.faults.cut_for;
         if self.burst_left > 0 {
@@ -134,7 +145,8 @@ impl Lane {
         if self.dice.chance(self.faults.burst_ppm) {
             self.burst_left = self.faults.burst_len;
         }
-        cut.contains(&since_start) || self.dice.chance(self.faults.loss_ppm)
+        cut.contains(&since_start)
+            || hits(self.faults.aim, frame) && self.dice.chance(self.faults.loss_ppm)
     }
 
     /// One bit flipped (which every checksum notices), or the end cut off. ARP has no checksum and relies on the
@@ -189,6 +201,20 @@ impl Lane {
         self.counters.arrived += 1;
         Some(frame.bytes)
     }
+}
+
+/// Whether losses with this aim hit the frame.
+fn hits(aim: Aim, frame: &[u8]) -> bool {
+    if aim == Aim::All {
+        return true;
+    }
+    Packet::parse(frame).is_some_and(|packet| match aim {
+        Aim::All => true,
+        Aim::Syn => packet.tcp.flags.contains(TcpFlags::SYN),
+        Aim::Fin => packet.tcp.flags.contains(TcpFlags::FIN),
+        Aim::Empty => packet.payload.is_empty(),
+        Aim::Last => packet.tcp.flags.contains(TcpFlags::PSH),
+    })
 }
 
 /// Changes the last byte of a TCP payload and makes the checksum right again.

@@ -1,20 +1,24 @@
-//! The simulator: two stacks, an impaired wire, applications, all from one seed.
+//! The simulator: two to eight stacks on an impaired wire, applications, sometimes an attacker, all from one seed.
 //!
 //! [`run_seed`] draws a [`plan::Plan`], plays it in virtual time and checks on the way and at the end that
 //! * what is read is what was written, in order, from the first byte on, and the end of file comes once and only behind
 //!   the last byte;
 //! * no segment breaks the peer's window, segment size, or the agreed options, and no offered window is taken back;
-//! * once the wire has healed every connection ends as planned, and both stacks' tables are empty afterwards;
+//! * after every step the invariants of every stack hold (`Stack::audit`);
+//! * once the wire has healed every connection ends as planned, and all stacks' tables are empty afterwards;
 //! * nothing panics or spins.
 //!
 //! The same seed gives the same run to the byte: [`Report::trace_hash`] tells.
 
 mod app;
+mod attack;
 pub mod describe;
 mod dice;
 mod judge;
 mod lane;
+mod middlebox;
 mod node;
+mod packet;
 mod pattern;
 pub mod plan;
 mod watch;
@@ -45,7 +49,7 @@ impl Violation {
 /// What happened in a run, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Frames that both nodes sent.
+    /// Frames that the nodes sent.
     pub frames: u64,
     /// Frames that the wire lost.
     pub lost: u64,
@@ -134,7 +138,7 @@ pub enum Passage {
 pub struct Seen<'a> {
     /// Since the start.
     pub at: Duration,
-    /// Which node: 0 or 1.
+    /// Which node.
     pub node: usize,
     /// Which way.
     pub passage: Passage,

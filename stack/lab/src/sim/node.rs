@@ -27,6 +27,11 @@ pub(super) fn address(node: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, node as u8 + 1)
 }
 
+/// Its hardware address.
+pub(super) fn mac_of(node: usize) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, node as u8 + 1])
+}
+
 /// Which connection a client's address belongs to.
 pub(super) type Callers = BTreeMap<SocketAddrV4, usize>;
 
@@ -50,6 +55,11 @@ impl Node {
         let mut config = Config::new(Dice::new(plan.seed, Purpose::Stack(number as u64)).key());
         // Cookies forget, as Linux's do, what the model remembers: an MSS below 536, and who has given up.
         config.sysctl.tcp_syncookies = 0;
+        let of = &plan.nodes[number];
+        let limits = &mut config.limits;
+        limits.ring_chunks = of.memory.unwrap_or(limits.ring_chunks);
+        limits.max_requests = of.max_requests.unwrap_or(limits.max_requests);
+        limits.max_time_wait = of.max_time_wait.unwrap_or(limits.max_time_wait);
         for (name, value) in &plan.nodes[number].sysctls {
             config
                 .sysctl
@@ -57,7 +67,7 @@ impl Node {
                 .map_err(|error| Violation::new(format!("{name}={value}: {error:?}")))?;
         }
         let mut stack = Stack::new(config);
-        let mac = MacAddr([2, 0, 0, 0, 0, number as u8 + 1]);
+        let mac = mac_of(number);
         let link = LinkConfig {
             kind: LinkKind::Ethernet,
             mac,
@@ -173,8 +183,8 @@ impl Node {
         if self.accept(now, plans, callers)? == Step::Moved {
             step = Step::Moved;
         }
-        let to = SocketAddrV4::new(address(1 - self.number), PORT);
         for (app, connection) in self.apps.iter_mut().zip(&self.connections) {
+            let to = SocketAddrV4::new(address(plans[*connection].server), PORT);
             let mut opened = |from| {
                 callers.insert(from, *connection);
             };
@@ -183,6 +193,9 @@ impl Node {
             }
         }
         self.transmit(now);
+        self.stack
+            .audit()
+            .map_err(|what| Violation::new(format!("node {}: {what}", self.number)))?;
         Ok(step)
     }
 

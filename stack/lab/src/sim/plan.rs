@@ -2,9 +2,14 @@
 //!
 //! A seed draws a *swarm*: a few kinds of fault, not all of them at once, so that each is seen in company and alone.
 
+mod faults;
+
 use std::time::Duration;
 
+pub use super::attack::{Attack, AttackPlan};
 use super::dice::{Dice, Purpose};
+pub use super::middlebox::{Bleach, Strip, Tampering, TooLong};
+pub use faults::{Aim, Faults};
 
 /// Everything that is decided in advance.
 #[derive(Debug, Clone)]
@@ -13,14 +18,20 @@ pub struct Plan {
     pub seed: u64,
     /// Frames that fit in one direction of a device queue.
     pub device_frames: usize,
-    /// Both ends' settings.
-    pub nodes: [NodePlan; 2],
-    /// The faults of both directions, until they heal.
-    pub lanes: [Faults; 2],
+    /// The nodes' settings; they hang on one switch.
+    pub nodes: Vec<NodePlan>,
+    /// The faults of the lane that leads away from each node, until they heal.
+    pub lanes: Vec<Faults>,
     /// How long faults last.
     pub heals_after: Duration,
     /// The connections.
     pub connections: Vec<ConnectionPlan>,
+    /// An attacker, until the wire heals.
+    pub attack: Option<AttackPlan>,
+    /// The clock jumps forward: when, since the start, and by how much.
+    pub jumps: Vec<(Duration, Duration)>,
+    /// The clock's resolution; zero for the finest.
+    pub clock_tick: Duration,
 }
 
 /// Settings of one stack.
@@ -32,46 +43,14 @@ pub struct NodePlan {
     pub sysctls: Vec<(&'static str, String)>,
     /// Backlog of its listener.
     pub backlog: u32,
-}
-
-/// What a wire does to frames in one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Faults {
-    /// Frames lost, per million.
-    pub loss_ppm: u32,
-    /// Frames that begin a burst of losses, per million.
-    pub burst_ppm: u32,
-    /// Length of such a burst, in frames.
-    pub burst_len: u32,
-    /// Frames that arrive twice, per million.
-    pub duplicate_ppm: u32,
-    /// Frames with one bit flipped, per million.
-    pub corrupt_ppm: u32,
-    /// Frames cut short, per million.
-    pub truncate_ppm: u32,
-    /// TCP segments with a payload byte changed and the checksum made right again, per million. Never drawn: no
-    /// stack can notice; it tests the simulator.
-    pub forge_ppm: u32,
-    /// Frames held back so that later ones overtake them, per million.
-    pub reorder_ppm: u32,
-    /// For how long those are held.
-    pub reorder_hold: Duration,
-    /// Frames that come once more much later, per million.
-    pub replay_ppm: u32,
-    /// How much later at most.
-    pub replay_after: Duration,
-    /// Delay of every frame.
-    pub delay: Duration,
-    /// Random part on top.
-    pub jitter: Duration,
-    /// Bits per second; 0 for no limit.
-    pub rate_bps: u64,
-    /// Frames that wait for their turn before more are dropped (with a rate).
-    pub queue: usize,
-    /// From when on nothing passes, since the start.
-    pub cut_at: Duration,
-    /// For how long.
-    pub cut_for: Duration,
+    /// Ring memory, in chunks, where it is short; and for how long it is, since the start.
+    pub memory: Option<usize>,
+    /// Most handshakes, where it is few.
+    pub max_requests: Option<usize>,
+    /// Most TIME_WAIT sockets, where it is few.
+    pub max_time_wait: Option<usize>,
+    /// When its power fails, since the start: from then on it neither sends nor hears.
+    pub dies_at: Option<Duration>,
 }
 
 /// One connection.
@@ -81,6 +60,8 @@ pub struct ConnectionPlan {
     pub opens_after: Duration,
     /// Which node is the client.
     pub client: usize,
+    /// Which node is the server.
+    pub server: usize,
     /// The client's and the server's behaviour.
     pub ends: [EndPlan; 2],
 }
@@ -110,6 +91,17 @@ pub struct EndPlan {
     pub buffers: (Option<u32>, Option<u32>),
     /// Whether the connection is probed when idle.
     pub keepalive: Keepalive,
+    /// What a client does when connect fails.
+    pub patience: Patience,
+}
+
+/// What a client does when its handshake times out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It tries again, until it succeeds.
+    Endless,
+    /// It gives up.
+    None,
 }
 
 /// How an application ends its connection.
@@ -157,27 +149,99 @@ pub enum Keepalive {
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A jump of the clock by more than this makes connections time out.
+const HARMLESS_JUMP: Duration = Duration::from_secs(5);
+
 impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed, Purpose::Plan);
         let dice = &mut dice;
         let heals_after = dice.duration(2 * SECOND..=40 * SECOND);
+        let count = dice.pick(&[2, 2, 2, 2, 2, 3, 4, 8]) as usize;
+        let mut nodes: Vec<_> = (0..count).map(|_| NodePlan::draw(dice)).collect();
+        if count > 2 && dice.chance(300_000) {
+            nodes[count - 1].dies_at = Some(dice.duration(Duration::ZERO..=heals_after));
+            // The others must notice in time.
+            for node in &mut nodes {
+                node.sysctls.push(("net.ipv4.tcp_retries2", "6".to_owned()));
+            }
+        }
         let connections = (0..dice.magnitude(1..=12))
-            .map(|_| ConnectionPlan::draw(dice))
+            .map(|_| ConnectionPlan::draw(dice, count))
             .collect();
-        Self {
+        let mut plan = Self {
             seed,
-            device_frames: dice.pick(&[512, 512, 64, 17]),
-            nodes: [NodePlan::draw(dice), NodePlan::draw(dice)],
-            lanes: [
-                Faults::draw(dice, heals_after),
-                Faults::draw(dice, heals_after),
-            ],
+            device_frames: dice.pick(&[512, 512, 64, 17, 3]) as usize,
+            lanes: (0..count)
+                .map(|_| Faults::draw(dice, heals_after))
+                .collect(),
+            nodes,
             heals_after,
             connections,
+            attack: dice.chance(300_000).then(|| attack(dice)),
+            jumps: Vec::new(),
+            clock_tick: dice.pick(&[0, 0, 0, 1, 4, 10]) as u32 * MS,
+        };
+        if dice.chance(100_000) {
+            plan.jumps = (0..dice.range(1..=3))
+                .map(|_| jump(dice, heals_after))
+                .collect();
+            plan.jumps.sort();
+        }
+        plan.adapt();
+        plan
+    }
+
+    /// Whether connections may fail for reasons of time or memory.
+    pub fn is_harsh(&self) -> bool {
+        let jumps = self.jumps.iter().any(|(_, by)| *by > HARMLESS_JUMP);
+        // Where nodes die the others give up early.
+        let hard = |node: &NodePlan| node.memory.is_some() || node.dies_at.is_some();
+        jumps || self.nodes.iter().any(hard)
+    }
+
+    /// Whether an end of the connection lives on a node that dies.
+    pub fn is_doomed(&self, connection: &ConnectionPlan) -> bool {
+        let dies = |node: usize| self.nodes[node].dies_at.is_some();
+        dies(connection.client) || dies(connection.server)
+    }
+
+    /// Who may lose the other end without hearing of it probes, and does not call the dead for ever.
+    fn adapt(&mut self) {
+        let harsh = self.is_harsh();
+        for index in 0..self.connections.len() {
+            let doomed = self.is_doomed(&self.connections[index]);
+            let connection = &mut self.connections[index];
+            let impolite = connection
+                .ends
+                .iter()
+                .any(|end| end.finish != Finish::Polite);
+            for end in &mut connection.ends {
+                if doomed || harsh || impolite {
+                    end.keepalive = Keepalive::Quick;
+                }
+                if doomed {
+                    end.patience = Patience::None;
+                }
+            }
         }
     }
+}
+
+fn attack(dice: &mut Dice) -> AttackPlan {
+    let kinds = (0..dice.range(1..=3))
+        .map(|_| dice.pick(&Attack::ALL))
+        .collect();
+    AttackPlan {
+        kinds,
+        pause: dice.duration(5 * MS..=100 * MS),
+    }
+}
+
+fn jump(dice: &mut Dice, heals_after: Duration) -> (Duration, Duration) {
+    let by = MS * dice.magnitude(1..=30 * 86_400_000) as u32;
+    (dice.duration(Duration::ZERO..=heals_after), by)
 }
 
 impl NodePlan {
@@ -193,11 +257,15 @@ impl NodePlan {
                 sysctls.push((name, "0".to_owned()));
             }
         }
+        if dice.chance(200_000) {
+            sysctls.push(("net.ipv4.tcp_ecn", dice.pick(&["0", "1", "1"]).to_owned()));
+        }
         if dice.chance(300_000) {
             let most = dice.magnitude(4_096..=1 << 20);
+            let usual = dice.magnitude(4_096..=131_072);
             sysctls.push((
                 "net.ipv4.tcp_rmem",
-                format!("{} {} {most}", most.min(4_096), most.min(131_072)),
+                format!("{} {} {most}", most.min(4_096), most.min(usual)),
             ));
         }
         if dice.chance(300_000) {
@@ -211,72 +279,23 @@ impl NodePlan {
             mtu,
             sysctls,
             backlog: dice.pick(&[1, 2, 16, 128]) as u32,
+            memory: dice.chance(50_000).then(|| dice.magnitude(4..=64) as usize),
+            max_requests: dice.chance(50_000).then(|| dice.range(1..=4) as usize),
+            max_time_wait: dice.chance(100_000).then(|| dice.range(0..=2) as usize),
+            dies_at: None,
         }
-    }
-}
-
-impl Faults {
-    fn draw(dice: &mut Dice, heals_after: Duration) -> Self {
-        let mut faults = Self {
-            delay: dice.duration(Duration::ZERO..=5 * MS),
-            ..Self::default()
-        };
-        let swarm = dice.range(0..=511);
-        let on = |bit: u32| swarm & (1 << bit) != 0;
-        // A quarter of all directions are clean but for their delay.
-        if dice.chance(250_000) {
-            return faults;
-        }
-        if on(0) {
-            faults.loss_ppm = dice.range(2_000..=250_000) as u32;
-        }
-        if on(1) {
-            faults.burst_ppm = dice.range(500..=10_000) as u32;
-            faults.burst_len = dice.magnitude(2..=40) as u32;
-        }
-        if on(2) {
-            faults.duplicate_ppm = dice.range(2_000..=200_000) as u32;
-        }
-        if on(3) {
-            faults.corrupt_ppm = dice.range(2_000..=100_000) as u32;
-            faults.truncate_ppm = dice.range(0..=10_000) as u32;
-        }
-        if on(4) {
-            faults.reorder_ppm = dice.range(2_000..=300_000) as u32;
-            faults.reorder_hold = dice.duration(Duration::ZERO..=20 * MS);
-        }
-        if on(5) {
-            faults.delay = dice.duration(Duration::ZERO..=200 * MS);
-            faults.jitter = dice.duration(Duration::ZERO..=50 * MS);
-        }
-        if on(6) {
-            faults.rate_bps = dice.magnitude(200_000..=100_000_000);
-            faults.queue = dice.magnitude(2..=200) as usize;
-        }
-        if on(8) {
-            faults.replay_ppm = dice.range(1_000..=50_000) as u32;
-            faults.replay_after = dice.duration(Duration::ZERO..=30 * SECOND);
-        }
-        if on(7) {
-            faults.cut_at = dice.duration(Duration::ZERO..=heals_after);
-            faults.cut_for = dice.duration(Duration::ZERO..=10 * SECOND);
-        }
-        faults
     }
 }
 
 impl ConnectionPlan {
-    fn draw(dice: &mut Dice) -> Self {
-        let mut ends = [EndPlan::draw(dice), EndPlan::draw(dice)];
-        if ends.iter().any(|end| end.finish != Finish::Polite) {
-            // A reset may be lost: who only reads learns of it by probing.
-            ends.iter_mut()
-                .for_each(|end| end.keepalive = Keepalive::Quick);
-        }
+    fn draw(dice: &mut Dice, nodes: usize) -> Self {
+        let client = dice.range(0..=nodes as u64 - 1) as usize;
+        let distance = dice.range(1..=nodes as u64 - 1) as usize;
         Self {
             opens_after: dice.duration(Duration::ZERO..=5 * SECOND),
-            client: dice.range(0..=1) as usize,
-            ends,
+            client,
+            server: (client + distance) % nodes,
+            ends: [EndPlan::draw(dice), EndPlan::draw(dice)],
         }
     }
 }
@@ -322,6 +341,7 @@ impl EndPlan {
             nagle: dice.pick(&[Nagle::On, Nagle::On, Nagle::Off, Nagle::Corked]),
             buffers: (Self::buffer(dice), Self::buffer(dice)),
             keepalive: Keepalive::Off,
+            patience: Patience::Endless,
         }
     }
 

@@ -1,26 +1,30 @@
-//! Two nodes, the wire between their device queues, and time.
+//! The nodes, the switched wire between their device queues, and time.
 //!
-//! Each node's device is one end of a `pair`; the wire holds the other two ends, takes out what was sent, and puts in
+//! Each node's device is one end of a `pair`; the wire holds the other ends, takes out what was sent, and puts in
 //! what arrives.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use millrace_pmd::{MAX_BURST, Pair, PairConfig, Queue, pair};
-use millrace_wire::frame::TxBatch;
+use millrace_wire::ethernet::EthernetView;
 use millrace_wire::time::Instant;
 
 use super::app::Step;
+use super::attack::Attacker;
 use super::dice::{Dice, Purpose};
 use super::judge;
 use super::lane::{Lane, LaneCounters};
-use super::node::{Callers, Node};
-use super::plan::Plan;
+use super::middlebox::Passed;
+use super::node::{Callers, Node, mac_of};
+use super::plan::{Faults, Plan};
 use super::watch::Watch;
 use super::{Passage, Seen, Totals, Violation};
 use crate::clock::{START, VirtualClock};
 
-/// After healing, every connection must have finished within this time: a few of the longest retransmission timeouts.
-const LIVENESS: Duration = Duration::from_secs(600);
+/// After healing, every connection must have finished within this time: the longest that a sender tries (R2), and some
+/// for the slowest receiver, whose window takes less than a segment per probe.
+const LIVENESS: Duration = Duration::from_secs(2_400);
 
 /// After that, every timer must have run out: TIME_WAIT, FIN_WAIT2, orphans.
 const AFTERLIFE: Duration = Duration::from_secs(400);
@@ -35,11 +39,16 @@ const MAX_FRAMES: u64 = 1_000_000;
 pub(super) struct World<'o> {
     plan: Plan,
     clock: VirtualClock,
-    nodes: [Node; 2],
+    nodes: Vec<Node>,
     /// The wire's ends: index `i` faces node `i`.
-    ends: [Pair; 2],
+    ends: Vec<Pair>,
     /// Lane `i` leads away from node `i`.
-    lanes: [Lane; 2],
+    lanes: Vec<Lane>,
+    /// What has arrived at node `i` and waits for room in its device.
+    inboxes: Vec<VecDeque<Vec<u8>>>,
+    attacker: Option<Attacker>,
+    /// Jumps of the clock that are still to come, the next one last.
+    jumps: Vec<(Instant, Duration)>,
     watch: Watch,
     callers: Callers,
     observer: &'o mut dyn FnMut(Seen<'_>),
@@ -50,24 +59,39 @@ impl<'o> World<'o> {
         plan: Plan,
         observer: &'o mut dyn FnMut(Seen<'_>),
     ) -> Result<Self, Violation> {
-        let mtus = plan.nodes.each_ref().map(|node| node.mtu);
-        let largest = mtus[0].max(mtus[1]);
+        let largest = plan.nodes.iter().map(|node| node.mtu).max();
         let config = PairConfig {
-            max_frame: usize::from(largest) + 18,
+            max_frame: usize::from(largest.unwrap_or_default()) + 18,
             frames: plan.device_frames,
         };
-        let (device_0, end_0) = pair(config);
-        let (device_1, end_1) = pair(config);
-        let lane =
-            |n: usize| Lane::new(plan.lanes[n], Dice::new(plan.seed, Purpose::Lane(n as u64)));
+        let count = plan.nodes.len();
+        let (devices, ends): (Vec<_>, Vec<_>) = (0..count).map(|_| pair(config)).unzip();
+        let nodes: Result<Vec<_>, _> = devices
+            .into_iter()
+            .enumerate()
+            .map(|(number, device)| Node::new(&plan, number, device))
+            .collect();
+        let lane = |(n, faults): (usize, &Faults)| {
+            Lane::new(*faults, Dice::new(plan.seed, Purpose::Lane(n as u64)))
+        };
+        let heals = START + plan.heals_after;
+        let attacker = plan.attack.clone().map(|attack| {
+            let dice = Dice::new(plan.seed, Purpose::Attacker);
+            Attacker::new(attack, dice, (START, heals))
+        });
+        let jumps = plan.jumps.iter().rev();
         Ok(Self {
-            nodes: [
-                Node::new(&plan, 0, device_0)?,
-                Node::new(&plan, 1, device_1)?,
-            ],
-            ends: [end_0, end_1],
-            lanes: [lane(0), lane(1)],
-            watch: Watch::new(mtus),
+            nodes: nodes?,
+            ends,
+            lanes: plan.lanes.iter().enumerate().map(lane).collect(),
+            inboxes: vec![VecDeque::new(); count],
+            attacker,
+            jumps: jumps.map(|(at, by)| (START + *at, *by)).collect(),
+            watch: Watch::new(
+                plan.nodes
+                    .iter()
+                    .map(|node| (node.mtu, node.memory.is_some())),
+            ),
             clock: VirtualClock::default(),
             callers: Callers::new(),
             observer,
@@ -80,15 +104,16 @@ impl<'o> World<'o> {
         let heals = START + self.plan.heals_after;
         self.run_until(heals)?;
         self.lanes.iter_mut().for_each(Lane::heal);
-        self.run_until(heals + LIVENESS)?;
+        let healed = self.clock.now();
+        self.run_until(healed + LIVENESS)?;
         judge::finished(&self.plan, &self.nodes)?;
         let now = self.clock.now();
         for node in &mut self.nodes {
             node.stop_listening(now)?;
         }
         self.run_until(now + AFTERLIFE)?;
-        judge::counters(&self.nodes, self.watch.frames())?;
-        judge::empty(&self.nodes)
+        judge::counters(&self.plan, &self.nodes, self.watch.frames())?;
+        judge::empty(&self.plan, &self.nodes)
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -100,8 +125,10 @@ impl<'o> World<'o> {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let [a, b] = [self.lanes[0].counters(), self.lanes[1].counters()];
-        let sum = |of: fn(&LaneCounters) -> u64| of(&a) + of(&b);
+        let sum = |of: fn(&LaneCounters) -> u64| {
+            let counters = self.lanes.iter().map(Lane::counters);
+            counters.map(|counters| of(&counters)).sum()
+        };
         let bytes = self
             .nodes
             .iter()
@@ -118,12 +145,20 @@ impl<'o> World<'o> {
     }
 
     /// Lets the world run up to `to`; ends early, with the time left unspent, when nothing is left to happen.
-    fn run_until(&mut self, to: Instant) -> Result<(), Violation> {
+    /// A jump of the clock is time that nobody had, and is added.
+    fn run_until(&mut self, mut to: Instant) -> Result<(), Violation> {
         loop {
             self.settle()?;
-            let next = self.next_event();
-            match next {
-                Some(at) if at <= to => self.clock.advance_to(at),
+            if let Some((at, by)) = self.jumps.last().copied()
+                && at <= self.clock.now()
+            {
+                self.jumps.pop();
+                self.clock.advance_to(self.clock.now() + by);
+                to = to + by;
+                continue;
+            }
+            match self.next_event() {
+                Some(at) if at <= to => self.clock.advance_to(self.on_tick(at)),
                 _ => break,
             }
         }
@@ -131,11 +166,27 @@ impl<'o> World<'o> {
         self.settle()
     }
 
+    /// The time that a clock of the given resolution shows first at or after `at`.
+    fn on_tick(&self, at: Instant) -> Instant {
+        match self.plan.clock_tick.as_nanos() as u64 {
+            0 => at,
+            tick => Instant::from_nanos(at.as_nanos().next_multiple_of(tick)),
+        }
+    }
+
+    fn is_alive(&self, node: usize) -> bool {
+        let dies = self.plan.nodes[node].dies_at;
+        dies.is_none_or(|at| self.clock.elapsed() < at)
+    }
+
     fn next_event(&self) -> Option<Instant> {
         let now = self.clock.now();
         let lanes = self.lanes.iter().filter_map(Lane::next_arrival);
-        let nodes = self.nodes.iter().filter_map(|node| node.next_deadline(now));
-        lanes.chain(nodes).min()
+        let nodes = (0..self.nodes.len())
+            .filter(|node| self.is_alive(*node))
+            .filter_map(|node| self.nodes[node].next_deadline(now));
+        let attacker = self.attacker.as_ref().and_then(Attacker::next_deadline);
+        lanes.chain(nodes).chain(attacker).min()
     }
 
     /// Turns the loop until nothing more happens at this point in time.
@@ -143,8 +194,14 @@ impl<'o> World<'o> {
         let now = self.clock.now();
         for _ in 0..MAX_TURNS {
             let mut step = self.carry(now)?;
-            for node in &mut self.nodes {
-                if node.turn(now, &self.plan.connections, &mut self.callers)? == Step::Moved {
+            self.attack(now);
+            for node in 0..self.nodes.len() {
+                if !self.is_alive(node) {
+                    continue;
+                }
+                let turned =
+                    self.nodes[node].turn(now, &self.plan.connections, &mut self.callers)?;
+                if turned == Step::Moved {
                     step = Step::Moved;
                 }
             }
@@ -165,79 +222,129 @@ impl<'o> World<'o> {
         ))
     }
 
-    /// Frames from the nodes into the lanes, and from the lanes to the nodes.
+    fn attack(&mut self, now: Instant) {
+        if let Some(attacker) = &mut self.attacker {
+            for (node, frame) in attacker.attack(now, &self.watch, self.nodes.len()) {
+                self.inboxes[node].push_back(frame);
+            }
+        }
+    }
+
+    /// Frames from the nodes into the lanes, from the lanes into the inboxes, and from there to the nodes.
     fn carry(&mut self, now: Instant) -> Result<Step, Violation> {
+        let mut step = Step::Idle;
+        for node in 0..self.nodes.len() {
+            if self.collect(now, node)? == Step::Moved {
+                step = Step::Moved;
+            }
+        }
+        for from in 0..self.lanes.len() {
+            while let Some(frame) = self.lanes[from].arrived(now) {
+                self.switch(from, frame);
+                step = Step::Moved;
+            }
+        }
+        for node in 0..self.nodes.len() {
+            if !self.is_alive(node) {
+                self.inboxes[node].clear();
+            } else if self.hand_over(now, node) == Step::Moved {
+                step = Step::Moved;
+            }
+        }
+        Ok(step)
+    }
+
+    /// Takes what a node has sent.
+    fn collect(&mut self, now: Instant, node: usize) -> Result<Step, Violation> {
         let Self {
             ends,
             lanes,
+            inboxes,
             watch,
             observer,
             ..
         } = self;
+        let (lane, inbox) = (&mut lanes[node], &mut inboxes[node]);
         let at = now.since(START);
         let mut step = Step::Idle;
-        for (node, (end, lane)) in ends.iter_mut().zip(lanes.iter_mut()).enumerate() {
-            let mut broken = None;
-            while end.rx(MAX_BURST, &mut |frames| {
-                for frame in frames.iter().map(|frame| frame.data()) {
-                    let passage = Passage::Sent;
+        let mut broken = None;
+        let mut take = |frame: &[u8]| {
+            let passage = Passage::Sent;
+            observer(Seen {
+                at,
+                node,
+                passage,
+                frame,
+            });
+            if let Err(violation) = watch.sent(now, node, frame) {
+                broken.get_or_insert(violation);
+            }
+            let Passed { frames, back } = lane.tamper(frame);
+            inbox.extend(back);
+            for frame in frames {
+                watch.rewritten(&frame);
+                lane.send(now, &frame);
+            }
+        };
+        while ends[node].rx(MAX_BURST, &mut |frames| {
+            frames.iter().for_each(|frame| take(frame.data()));
+        }) > 0
+        {
+            step = Step::Moved;
+        }
+        broken.map_or(Ok(step), Err)
+    }
+
+    /// To the node that the frame is for, or to all but its sender.
+    fn switch(&mut self, from: usize, frame: Vec<u8>) {
+        let to = EthernetView::parse(&frame).map(|link| link.dst());
+        let known = (0..self.nodes.len()).find(|node| to == Ok(mac_of(*node)));
+        if let Some(node) = known {
+            self.inboxes[node].push_back(frame);
+            return;
+        }
+        let answer = self.attacker.as_ref().and_then(|a| a.heard(&frame));
+        self.inboxes[from].extend(answer);
+        for (node, inbox) in self.inboxes.iter_mut().enumerate() {
+            if node != from {
+                inbox.push_back(frame.clone());
+            }
+        }
+    }
+
+    /// Gives the node what has arrived, as far as its receive queue has room.
+    fn hand_over(&mut self, now: Instant, node: usize) -> Step {
+        let Self {
+            ends,
+            inboxes,
+            watch,
+            observer,
+            ..
+        } = self;
+        let (inbox, at) = (&mut inboxes[node], now.since(START));
+        let mut step = Step::Idle;
+        if inbox.is_empty() {
+            return step;
+        }
+        ends[node].tx(&mut |batch| {
+            while batch.room() > 0 {
+                let Some(frame) = inbox.pop_front() else {
+                    break;
+                };
+                step = Step::Moved;
+                if let Some(slot) = batch.next(frame.len()) {
+                    slot.copy_from_slice(&frame);
+                    watch.arrived(&frame);
+                    let passage = Passage::Arrived;
                     observer(Seen {
                         at,
                         node,
                         passage,
-                        frame,
+                        frame: &frame,
                     });
-                    if let Err(violation) = watch.sent(now, node, frame) {
-                        broken.get_or_insert(violation);
-                    }
-                    lane.send(now, frame);
                 }
-            }) > 0
-            {
-                step = Step::Moved;
             }
-            if let Some(violation) = broken {
-                return Err(violation);
-            }
-        }
-        for (node, lane) in lanes.iter_mut().enumerate() {
-            let node = 1 - node;
-            let passage = Passage::Arrived;
-            let mut seen = |frame: &[u8]| {
-                observer(Seen {
-                    at,
-                    node,
-                    passage,
-                    frame,
-                });
-            };
-            ends[node].tx(&mut |batch| {
-                if hand_over(lane, now, batch, &mut seen) == Step::Moved {
-                    step = Step::Moved;
-                }
-            });
-        }
-        Ok(step)
+        });
+        step
     }
-}
-
-/// Gives the node what has arrived, as far as its receive queue has room.
-fn hand_over(
-    lane: &mut Lane,
-    now: Instant,
-    batch: &mut dyn TxBatch,
-    seen: &mut dyn FnMut(&[u8]),
-) -> Step {
-    let mut step = Step::Idle;
-    while batch.room() > 0 {
-        let Some(frame) = lane.arrived(now) else {
-            break;
-        };
-        if let Some(slot) = batch.next(frame.len()) {
-            slot.copy_from_slice(&frame);
-            seen(&frame);
-        }
-        step = Step::Moved;
-    }
-    step
 }

@@ -45,7 +45,7 @@ impl App {
                         return Err(self.violation("send took nothing and said nothing"));
                     }
                 }
-                Err(SockError::WouldBlock) => {
+                Err(SockError::WouldBlock | SockError::NoBuffers) => {
                     self.write_gate = self.gate_after(false);
                     break;
                 }

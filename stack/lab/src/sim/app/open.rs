@@ -7,7 +7,7 @@ use millrace_net::{Readiness, SockError, SockId, SockOpt, Stack};
 use millrace_wire::time::Instant;
 
 use super::super::Violation;
-use super::super::plan::{Access, Keepalive, Nagle};
+use super::super::plan::{Access, Keepalive, Nagle, Patience};
 use super::{App, Phase, Step};
 
 /// Pause before a failed `connect` is repeated.
@@ -85,7 +85,8 @@ impl App {
         sock: SockId,
         error: SockError,
     ) -> Result<(), Violation> {
-        if !matches!(error, SockError::TimedOut | SockError::HostUnreachable) {
+        let worth_it = matches!(error, SockError::TimedOut | SockError::HostUnreachable);
+        if !worth_it || self.plan.patience == Patience::None {
             return self.fail(stack, now, sock, error);
         }
         self.close(stack, now, sock)?;
