@@ -21,6 +21,7 @@ mod node;
 mod packet;
 mod pattern;
 pub mod plan;
+pub mod shrink;
 mod watch;
 mod world;
 
