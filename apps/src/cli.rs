@@ -36,6 +36,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run conformance scripts in the packetdrill language on the stack, in virtual time; needs no privileges.
     Drill(DrillArgs),
+    /// Play seeds of the simulator: stacks on a bad wire, in virtual time; needs no privileges.
+    Sim(SimArgs),
 }
 
 /// `millrace serve`.
@@ -164,6 +166,26 @@ pub struct DrillArgs {
     #[arg(long, value_name = "DIR")]
     pub pcap: Option<PathBuf>,
     /// Print the outcomes as JSON, one object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millrace sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// How many seeds; a single one is always reported, of several only those that fail.
+    #[arg(long, default_value_t = 1)]
+    pub count: u64,
+    /// Write a capture (pcapng) of the first failure, or else of the first seed, into this file.
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Shrink the first failure to what causes it, and print that plan.
+    #[arg(long)]
+    pub shrink: bool,
+    /// Print reports as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
 }

@@ -11,6 +11,7 @@
 //! | [`get`] | `millrace get` |
 //! | [`demo`] | `millrace demo` |
 //! | [`drill`] | `millrace drill` |
+//! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
 //! | [`report`] | statistics for people and for programs |
@@ -25,6 +26,7 @@ pub mod report;
 pub mod serve;
 pub mod services;
 pub mod setup;
+pub mod sim;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -71,6 +73,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Get(args) => get::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Drill(args) => drill::run_scripts(args, cli.verbose),
+        Command::Sim(args) => sim::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
