@@ -256,6 +256,19 @@ impl Ctx {
         }
     }
 
+    /// Queues the socket's owner to be told, if there is something to tell.
+    #[inline]
+    pub(crate) fn announce(&mut self, sk: &mut TcpSock) {
+        if sk.warm.pending != Readiness::NONE
+            && !sk.warm.event_queued
+            && sk.rx.features.intersects(Features::OWNED)
+            && sk.cold.parent.is_none()
+        {
+            sk.warm.event_queued = true;
+            self.events.push_back(sk.warm.id);
+        }
+    }
+
     /// Puts a flow into the qdisc of its interface.
     pub(crate) fn enqueue_flow(&mut self, sk: &mut TcpSock) {
         if sk.tx.queued {
@@ -409,14 +422,7 @@ impl Stack {
         if let Some(at) = sk.warm.timers.next() {
             self.ctx.wheel.arm(&mut sk.warm.wheel, id, at);
         }
-        if sk.warm.pending != Readiness::NONE
-            && !sk.warm.event_queued
-            && sk.rx.features.intersects(Features::OWNED)
-            && sk.cold.parent.is_none()
-        {
-            sk.warm.event_queued = true;
-            self.ctx.events.push_back(id);
-        }
+        self.ctx.announce(sk);
     }
 
     /// The connection is over: its tuple is free, or a mini-socket's.

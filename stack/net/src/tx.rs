@@ -184,7 +184,8 @@ impl Stack {
         turn
     }
 
-    /// After output: timers may have started; nothing else has changed, and the flow must not queue itself again.
+    /// After output: timers may have started, and less may be unsent than before (TCP_NOTSENT_LOWAT); nothing else has
+    /// changed, and the flow must not queue itself again.
     fn settle_timer(&mut self, id: SockId) {
         let Some(sk) = self.socks.tcp.get_mut(id) else {
             return;
@@ -196,6 +197,7 @@ impl Stack {
         if let Some(at) = sk.warm.timers.next() {
             self.ctx.wheel.arm(&mut sk.warm.wheel, id, at);
         }
+        self.ctx.announce(sk);
     }
 
     /// Carries out what the neighbour table wants done.

@@ -314,6 +314,10 @@ fn a_full_pool_heals() {
     // The readers wake up.
     let read: usize = hogs.iter().map(|hog| net.read(hog).len()).sum();
     assert!(read > 100_000, "{read}");
+    // The refusal closed its window: the first attempt only learns that it is open again.
+    let again = net.inject(&late.seg(TcpFlags::ACK, &[9; 1400]));
+    let told = again.iter().rfind(|p| p.dst == late.peer);
+    assert_eq!(told.map(|p| p.ack), Some(late.seq));
     let _ = net.inject(&late.seg(TcpFlags::ACK, &[9; 1400]));
     late.seq = late.seq.wrapping_add(1400);
     assert_eq!(net.read(&late).len(), 1400);
