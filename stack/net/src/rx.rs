@@ -227,6 +227,7 @@ impl Stack {
         };
         #[cfg(test)]
         if self.ctx.slow_only {
+            fast::move_window_mark(sk, seg);
             return fast::Fast::Declined;
         }
         let id = sk.id();

@@ -29,8 +29,21 @@ pub(crate) fn try_fast(
     seg: &Segment,
     payload: &Payload<'_, '_>,
 ) -> Fast {
+    if !predicted(sk, seg) {
+        return Fast::Declined;
+    }
+    if seg.len == 0 {
+        pure_ack(sk, ctx, seg)
+    } else {
+        in_order(sk, ctx, seg, payload)
+    }
+}
+
+/// The segment is what was foreseen: all that a look at its header can tell.
+#[inline]
+fn predicted(sk: &TcpSock, seg: &Segment) -> bool {
     let rx = &sk.rx;
-    let predicted = rx.predict
+    rx.predict
         && rx.state == TcpState::Established
         && seg.flags.without(TcpFlags::PSH) == TcpFlags::ACK
         && seg.window == rx.pred_window
@@ -41,14 +54,20 @@ pub(crate) fn try_fast(
         && seg.ts.is_some() == rx.features.contains(Features::TIMESTAMPS)
         && seg
             .ts
-            .is_none_or(|ts| ts.val.wrapping_sub(rx.ts_recent) as i32 >= 0);
-    if !predicted {
-        return Fast::Declined;
-    }
-    if seg.len == 0 {
-        pure_ack(sk, ctx, seg)
-    } else {
-        in_order(sk, ctx, seg, payload)
+            .is_none_or(|ts| ts.val.wrapping_sub(rx.ts_recent) as i32 >= 0)
+}
+
+/// What header prediction does that the slow path would not, for the comparison of the two: predicted data that
+/// acknowledges nothing moves `SND.WL1`, be it back (Linux `tcp_rcv_established`; `window/prediction.pkt`).
+#[cfg(test)]
+pub(crate) fn move_window_mark(sk: &mut TcpSock, seg: &Segment) {
+    if predicted(sk, seg)
+        && seg.len > 0
+        && seg.len <= sk.rx.receive_window()
+        && seg.ack == sk.tx.snd_una
+        && !sk.rx.features.contains(Features::RCV_SHUTDOWN)
+    {
+        sk.tx.snd_wl1 = seg.seq;
     }
 }
 

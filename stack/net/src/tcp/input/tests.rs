@@ -309,24 +309,45 @@ impl Side {
     }
 }
 
+/// Both paths send the same and end the same.
+fn agree(ops: &[Op]) -> Result<(), TestCaseError> {
+    let (mut fast, mut slow) = (Side::new(false), Side::new(true));
+    for (step, op) in ops.iter().enumerate() {
+        fast.apply(op);
+        slow.apply(op);
+        prop_assert_eq!(fast.sent.len(), slow.sent.len(), "step {}: {:?}", step, op);
+        prop_assert_eq!(
+            fast.sent.last(),
+            slow.sent.last(),
+            "step {}: {:?}",
+            step,
+            op
+        );
+        prop_assert_eq!(&fast.read, &slow.read);
+        prop_assert_eq!(fast.stack.state(fast.sock), slow.stack.state(slow.sock));
+        prop_assert_eq!(
+            fast.stack.recv_len(fast.sock),
+            slow.stack.recv_len(slow.sock)
+        );
+        prop_assert_eq!(
+            fast.stack.next_deadline(),
+            slow.stack.next_deadline(),
+            "step {}: {:?}",
+            step,
+            op
+        );
+    }
+    prop_assert_eq!(&fast.sent, &slow.sent);
+    prop_assert_eq!(slow.stack.mib().value(Counter::TcpExtTCPHPHits), 0);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
 
     #[test]
     fn fast_and_slow_agree(ops in ops(0)) {
-        let (mut fast, mut slow) = (Side::new(false), Side::new(true));
-        for (step, op) in ops.iter().enumerate() {
-            fast.apply(op);
-            slow.apply(op);
-            prop_assert_eq!(fast.sent.len(), slow.sent.len(), "step {}: {:?}", step, op);
-            prop_assert_eq!(fast.sent.last(), slow.sent.last(), "step {}: {:?}", step, op);
-            prop_assert_eq!(&fast.read, &slow.read);
-            prop_assert_eq!(fast.stack.state(fast.sock), slow.stack.state(slow.sock));
-            prop_assert_eq!(fast.stack.recv_len(fast.sock), slow.stack.recv_len(slow.sock));
-            prop_assert_eq!(fast.stack.next_deadline(), slow.stack.next_deadline(), "step {}: {:?}", step, op);
-        }
-        prop_assert_eq!(&fast.sent, &slow.sent);
-        prop_assert_eq!(slow.stack.mib().value(Counter::TcpExtTCPHPHits), 0);
+        agree(&ops)?;
     }
 
     /// A train is acknowledged once where its segments might be twice, so the packets differ; the bytes, the state and
@@ -337,6 +358,11 @@ proptest! {
         for op in &ops {
             fast.apply(op);
             slow.apply(op);
+            // A window is as new as its segment, and a train's is as old as the first of them, as it is to Linux after
+            // GRO. Once one side may send what the other may not, the peer's ACKs are no longer the same input.
+            if fast.newest != slow.newest {
+                return Ok(());
+            }
             // The peer here knows no window: it must not matter.
             fast.apply(&Op::Recv(u16::MAX));
             slow.apply(&Op::Recv(u16::MAX));
@@ -373,4 +399,32 @@ fn fast_path_is_taken() {
         tos: 0,
     });
     assert_eq!(side.stack.mib().value(Counter::TcpExtTCPHPAcks), 1);
+}
+
+/// A pure ACK from further on, then predicted data: what the two paths make of the window after that is the same.
+#[test]
+fn predicted_data_takes_the_window_mark_back() {
+    let segment = |seq, len, window| Op::Segment {
+        seq,
+        len,
+        flags: TcpFlags::ACK.0,
+        window,
+        ack: 0,
+        ts: 0,
+        tos: 2,
+    };
+    let opened = [
+        segment(186, 0, 0),
+        segment(0, 1, 0),
+        segment(0, 0, 500),
+        Op::Send(1),
+    ];
+    agree(&opened).unwrap();
+    let closed = [
+        segment(1449, 0, 500),
+        segment(0, 1448, 500),
+        segment(0, 0, 0),
+        Op::Send(1),
+    ];
+    agree(&closed).unwrap();
 }
