@@ -20,7 +20,7 @@ pub(crate) enum Peer {
 /// # Errors
 /// EINVAL when it is too short, EAFNOSUPPORT for another family; AF_UNSPEC counts as AF_INET with the address 0.
 pub(crate) fn for_bind(addr: &SockAddr) -> Result<SocketAddrV4, i32> {
-    let bytes = bytes(addr);
+    let bytes = addr.to_bytes();
     if bytes.len() < SOCKADDR_IN {
         return Err(libc::EINVAL);
     }
@@ -37,7 +37,7 @@ pub(crate) fn for_bind(addr: &SockAddr) -> Result<SocketAddrV4, i32> {
 /// # Errors
 /// EINVAL when it is too short, EAFNOSUPPORT for another family.
 pub(crate) fn for_connect(addr: &SockAddr) -> Result<Peer, i32> {
-    let bytes = bytes(addr);
+    let bytes = addr.to_bytes();
     match family(&bytes) {
         None => Err(libc::EINVAL),
         Some(libc::AF_UNSPEC) => Ok(Peer::Dissolve),
@@ -59,26 +59,28 @@ fn sockaddr_in(bytes: &[u8]) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::new(at(4), at(5), at(6), at(7)), port)
 }
 
-/// The bytes that a program would pass.
-fn bytes(addr: &SockAddr) -> Vec<u8> {
-    match addr {
-        SockAddr::V4(v4) => {
-            let mut bytes = (libc::AF_INET as u16).to_ne_bytes().to_vec();
-            bytes.extend(v4.port().to_be_bytes());
-            bytes.extend(v4.ip().octets());
-            bytes.resize(SOCKADDR_IN, 0);
-            bytes
+impl SockAddr {
+    /// The bytes of its C structure.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::V4(v4) => {
+                let mut bytes = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+                bytes.extend(v4.port().to_be_bytes());
+                bytes.extend(v4.ip().octets());
+                bytes.resize(SOCKADDR_IN, 0);
+                bytes
+            }
+            Self::V6(v6) => {
+                let mut bytes = (libc::AF_INET6 as u16).to_ne_bytes().to_vec();
+                bytes.extend(v6.port().to_be_bytes());
+                bytes.extend(v6.flowinfo().to_be_bytes());
+                bytes.extend(v6.ip().octets());
+                bytes.extend(v6.scope_id().to_ne_bytes());
+                bytes
+            }
+            Self::Unspec => vec![0; SOCKADDR_IN],
+            Self::Raw(bytes) => bytes.clone(),
         }
-        SockAddr::V6(v6) => {
-            let mut bytes = (libc::AF_INET6 as u16).to_ne_bytes().to_vec();
-            bytes.extend(v6.port().to_be_bytes());
-            bytes.extend(v6.flowinfo().to_be_bytes());
-            bytes.extend(v6.ip().octets());
-            bytes.extend(v6.scope_id().to_ne_bytes());
-            bytes
-        }
-        SockAddr::Unspec => vec![0; SOCKADDR_IN],
-        SockAddr::Raw(bytes) => bytes.clone(),
     }
 }
 
