@@ -162,6 +162,14 @@ pub struct DrillArgs {
     /// Hand consecutive packets of the same time to the stack at once.
     #[arg(long)]
     pub batch: bool,
+    /// Run on this machine's kernel instead of the stack: real time, a network namespace for each script; needs root.
+    #[cfg(feature = "oracle")]
+    #[arg(long, conflicts_with = "batch")]
+    pub kernel: bool,
+    /// Scripts that run on the kernel at once: most of their time is waiting.
+    #[cfg(feature = "oracle")]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
     /// Write a capture of every run (pcapng) into this folder.
     #[arg(long, value_name = "DIR")]
     pub pcap: Option<PathBuf>,

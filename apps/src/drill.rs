@@ -1,5 +1,7 @@
-//! `millrace drill`: conformance scripts in the packetdrill language, on the stack in virtual time.
+//! `millrace drill`: conformance scripts in the packetdrill language, on the stack in virtual time or on this machine's
+//! kernel.
 
+mod crowd;
 mod files;
 mod outcome;
 
@@ -7,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use millrace_lab::drill::ast::Script;
 use millrace_lab::drill::{
     Checks, Delivery, Record, Report, RunConfig, Verdict, parse_with, run, write_pcapng,
 };
@@ -29,15 +32,20 @@ pub fn run_scripts(args: &DrillArgs, verbose: bool) -> Result<(), Failure> {
             .map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
     }
     let mut tally = Tally::default();
-    for file in &files {
-        let outcome = one(file, args, verbose)?;
-        tally.count(&outcome);
-        let text = match args.json {
-            true => outcome.json().to_string(),
-            false => outcome.text(verbose),
-        };
-        say(&text)?;
-    }
+    crowd::in_order(
+        &files,
+        jobs(args),
+        |file| one(file, args, verbose),
+        |outcome| {
+            let outcome = outcome?;
+            tally.count(&outcome);
+            let text = match args.json {
+                true => outcome.json().to_string(),
+                false => outcome.text(verbose),
+            };
+            say(&text)
+        },
+    )?;
     say(&match args.json {
         true => tally.json().to_string(),
         false => tally.text(),
@@ -74,13 +82,38 @@ fn one(file: &Path, args: &DrillArgs, verbose: bool) -> Result<Outcome, Failure>
         };
         script.set_option(name, value);
     }
-    let report = run(&script, config(args, verbose));
+    let report = run_one(&script, args, verbose);
     if let Some(folder) = &args.pcap {
         let path = folder.join(files::capture_name(file));
         write_capture(&path, &report)
             .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     }
     Ok(Outcome::ran(file, report, &source))
+}
+
+/// On the stack, or on the kernel.
+fn run_one(script: &Script, args: &DrillArgs, verbose: bool) -> Report {
+    let config = config(args, verbose);
+    #[cfg(feature = "oracle")]
+    if args.kernel {
+        return millrace_oracle::run_script(script, config);
+    }
+    run(script, config)
+}
+
+/// Scripts at once: the stack's take the processor, the kernel's wait.
+#[cfg(feature = "oracle")]
+fn jobs(args: &DrillArgs) -> usize {
+    if args.kernel {
+        usize::from(args.jobs)
+    } else {
+        1
+    }
+}
+
+#[cfg(not(feature = "oracle"))]
+fn jobs(_: &DrillArgs) -> usize {
+    1
 }
 
 fn config(args: &DrillArgs, verbose: bool) -> RunConfig {

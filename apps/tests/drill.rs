@@ -100,3 +100,34 @@ fn options_on_the_command_line_win() {
         "{out}"
     );
 }
+
+#[cfg(feature = "oracle")]
+#[test]
+#[ignore = "needs root"]
+fn the_kernel_is_asked_when_it_is_to_be() {
+    let wrong = RIGHT.replace("mss 1460", "mss 1461");
+    let folder = folder(
+        "drill-kernel",
+        &[("a.pkt", RIGHT), ("b.pkt", RIGHT), ("c.pkt", &wrong)],
+    );
+    let ran = drill(
+        &folder,
+        &["-D", "WINDOW=1000", "--kernel", "-v", "a.pkt", "b.pkt"],
+    );
+    let out = text(&ran.stdout);
+    assert!(ran.status.success(), "{out} {}", text(&ran.stderr));
+    assert!(
+        out.ends_with("2 passed, 0 failed, 0 unsupported\n"),
+        "{out}"
+    );
+    let ran = drill(&folder, &["-D", "WINDOW=1000", "--kernel", "."]);
+    let out = text(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(1), "{out}");
+    assert!(out.contains("c.pkt:5"), "{out}");
+    let names: Vec<_> = out
+        .lines()
+        .filter_map(|line| line.split(".pkt").next())
+        .filter_map(|line| line.rsplit('/').next())
+        .collect();
+    assert_eq!(names[..3], ["a", "b", "c"], "in the order of the files");
+}

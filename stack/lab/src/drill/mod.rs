@@ -28,7 +28,7 @@ mod symbols;
 mod tests;
 mod verdict;
 
-use self::ast::{Micros, OptionLine};
+use self::ast::{Action, Micros, OptionLine, Syscall, When};
 
 pub use compare::Checks;
 pub use mutate::{Mutant, mutants};
@@ -82,6 +82,34 @@ pub fn run_text(source: &str, config: RunConfig) -> Verdict {
     match parse(source) {
         Ok(script) => run(&script, config).verdict,
         Err(error) => Verdict::from(error),
+    }
+}
+
+impl ast::Script {
+    /// How long a run of the script takes at least, microseconds: what its events' times add up to, with the latest end
+    /// of every range. What a shell command takes comes on top of it.
+    pub fn duration(&self) -> Micros {
+        let mut at: Micros = 0;
+        let mut end: Micros = 0;
+        for event in &self.events {
+            let base = at;
+            at = match event.when {
+                When::At(time) | When::AtRange(_, time) => at.max(time),
+                When::After(time) | When::AfterRange(_, time) => at.saturating_add(time),
+                When::Any => at,
+            };
+            if let Action::Syscall(Syscall {
+                end: Some(over), ..
+            }) = event.action
+            {
+                let over = match event.when {
+                    When::After(_) | When::AfterRange(..) => base.saturating_add(over),
+                    _ => over,
+                };
+                end = end.max(over);
+            }
+        }
+        at.max(end)
     }
 }
 

@@ -52,6 +52,16 @@ fn a_right_script_passes() {
 }
 
 #[test]
+fn how_long_a_script_takes() {
+    let script = parse(
+        "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+.5 close(3) = 0\n+0...2.5 accept(3, ..., ...) = 4\n\
+         1 < S 0:0(0) win 9\n+.1~+.3 > S. 0:0(0) ack 1\n",
+    )
+    .expect("a script");
+    assert_eq!(script.duration(), 3_000_000);
+}
+
+#[test]
 fn what_is_not_known_is_never_passed() {
     is_unsupported(connected("+0 %{ import os }%"), 8);
     is_unsupported(connected("+0 `ip route flush cache`"), 8);

@@ -1,4 +1,5 @@
-//! Every script of the lab, on the kernel: what the kernel refutes, Linux does not do. Needs root.
+//! Every script of the lab, on the kernel: what the kernel refutes, Linux does not do. Needs root. Scripts that take
+//! longer than [`LONGEST`] are not run, as this is real time; the output counts and names them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,24 +29,54 @@ const REFUTED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Longest script that is run in real time, microseconds.
+const LONGEST: u64 = 20_000_000;
+
+/// Scripts at once: nearly all of their time is waiting.
+const AT_ONCE: usize = 24;
+
 fn main() -> ExitCode {
-    let args = Arguments::from_args();
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(AT_ONCE);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/scripts");
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
     assert!(!files.is_empty(), "no scripts under {}", root.display());
+    let (long, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        files.into_iter().partition(|file| takes(file) > LONGEST);
+    let name = |file: &Path| {
+        let name = file.strip_prefix(&root).unwrap_or(file);
+        name.display().to_string()
+    };
     let trials = files
-        .into_iter()
+        .iter()
         .map(|file| {
-            let name = file.strip_prefix(&root).unwrap_or(&file);
-            let name = name.display().to_string();
+            let (file, name) = (file.clone(), name(file));
             let refuted = REFUTED.iter().find(|(known, _)| *known == name);
             Trial::test(name, move || judge(&file, refuted.map(|(_, why)| *why)))
                 .with_ignored_flag(true)
         })
         .collect();
-    libtest_mimic::run(&args, trials).exit_code()
+    let conclusion = libtest_mimic::run(&args, trials);
+    if !args.list {
+        eprintln!(
+            "{} scripts are too long for real time and were not run:",
+            long.len()
+        );
+        for file in &long {
+            eprintln!("  {} ({} s)", name(file), takes(file) / 1_000_000);
+        }
+    }
+    conclusion.exit_code()
+}
+
+/// How long a script takes, microseconds; what is no script takes no time, and fails.
+fn takes(file: &Path) -> u64 {
+    std::fs::read_to_string(file)
+        .ok()
+        .and_then(|text| parse(&text).ok())
+        .map_or(0, |script| script.duration())
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
