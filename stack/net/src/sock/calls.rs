@@ -245,7 +245,8 @@ impl Stack {
 
     /// SO_ERROR: takes the pending error.
     pub fn take_error(&mut self, s: SockId) -> Option<SockError> {
-        self.sock(s).ok()?.warm.err.take()
+        let sk = self.sock(s).ok()?;
+        sk.warm.err.take().or_else(|| sk.cold.soft_err.take())
     }
 
     /// getsockname.

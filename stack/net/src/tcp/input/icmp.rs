@@ -30,6 +30,8 @@ pub(crate) fn local_error(sk: &mut TcpSock, ctx: &mut Ctx, error: SockError) {
         close::fail(sk, ctx, error);
     } else {
         sk.cold.soft_err = Some(error);
+        // The next ACK forgets it, on the slow path.
+        sk.rx.predict = false;
     }
 }
 

@@ -104,6 +104,10 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &Ack
                 CaState::Disorder
             };
         }
+        // A partial acknowledgement repeats the next hole whatever the pipe holds (RFC 6582 §3.2 step 3).
+        CaState::Recovery if !sack && lost > 0 && facts.una_advanced => {
+            sk.tx.want.insert(Want::RTX_HEAD);
+        }
         CaState::Cwr | CaState::Recovery | CaState::Loss => {}
     }
 }
