@@ -270,6 +270,9 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
         acking::event_data_recv(sk, ctx, seg);
     }
     if had_ofo && !mutant!("ofo_not_drained") {
+        if let Some((from, to)) = sk.warm.ofo.duplicate_below(sk.rx.rcv_nxt) {
+            set_dsack(sk, ctx, from, to, Counter::TcpExtTCPDSACKOldSent);
+        }
         drain(sk);
         // RFC 5681 §4.2: an ACK at once when a gap fills.
         sk.rx.ack.insert(AckState::NOW);
@@ -368,13 +371,13 @@ fn store(
     Fate::Taken
 }
 
-/// The part of a segment that was there already, next to its start or else its end.
+/// The first part of a segment that was there already: one block can be told (RFC 2883 §4), and Linux tells the lowest.
 fn overlapped(gaps: &[(SeqNum, SeqNum)], start: SeqNum, end: SeqNum) -> Option<(SeqNum, SeqNum)> {
-    let (first, last) = (gaps.first()?, gaps.last()?);
+    let first = gaps.first()?;
     if first.0 != start {
         return Some((start, first.0));
     }
-    (last.1 != end).then_some((last.1, end))
+    (first.1 != end).then(|| (first.1, gaps.get(1).map_or(end, |second| second.0)))
 }
 
 fn write_gaps(

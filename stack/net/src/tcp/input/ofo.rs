@@ -88,6 +88,14 @@ impl Ofo {
         self.0.get_or_insert_default().dsack = Some(SackBlock { start, end });
     }
 
+    /// What of the lowest range lies before `rcv_nxt`: it came twice. `None` if an earlier duplicate is still to be told
+    /// (Linux `tcp_dsack_extend` joins only what touches, and disjoint ranges do not).
+    pub(crate) fn duplicate_below(&self, rcv_nxt: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        let o = self.0.as_ref().filter(|o| o.dsack.is_none())?;
+        let &(start, end) = o.ranges.first()?;
+        start.before(rcv_nxt).then(|| (start, end.min(rcv_nxt)))
+    }
+
     /// The blocks for the next ACK: a DSACK once, then the newest ranges (RFC 2018 §4, RFC 2883).
     pub(crate) fn take_blocks(&mut self, out: &mut [SackBlock; MAX_BLOCKS]) -> usize {
         let Some(o) = &mut self.0 else { return 0 };
