@@ -160,7 +160,7 @@ fn tcp_level(name: i32) -> Option<(OptName, Form)> {
     Some(match name {
         libc::TCP_NODELAY => (OptName::NoDelay, Flag(SockOpt::NoDelay)),
         libc::TCP_CORK => (OptName::Cork, Flag(SockOpt::Cork)),
-        libc::TCP_QUICKACK => (OptName::QuickAck, Flag(SockOpt::QuickAck)),
+        libc::TCP_QUICKACK => (OptName::QuickAck, Int(SockOpt::QuickAck)),
         libc::TCP_MAXSEG => (OptName::MaxSeg, Short(SockOpt::MaxSeg)),
         libc::TCP_KEEPIDLE => (OptName::KeepIdle, Unsigned(SockOpt::KeepIdle)),
         libc::TCP_KEEPINTVL => (OptName::KeepIntvl, Unsigned(SockOpt::KeepIntvl)),
@@ -421,7 +421,6 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::KeepAlive(on)
         | SockOpt::NoDelay(on)
         | SockOpt::Cork(on)
-        | SockOpt::QuickAck(on)
         | SockOpt::OobInline(on)
         | SockOpt::SoTimestamp(on)
         | SockOpt::SoTimestampNs(on)
@@ -452,6 +451,7 @@ fn encode(option: SockOpt) -> Vec<u8> {
         | SockOpt::Mtu(n)
         | SockOpt::NotSentLowat(n) => int(n.cast_signed()),
         SockOpt::Linger2(n)
+        | SockOpt::QuickAck(n)
         | SockOpt::Kept(_, n)
         | SockOpt::Type(n)
         | SockOpt::Domain(n)

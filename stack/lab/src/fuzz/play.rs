@@ -330,7 +330,7 @@ fn option(which: u8, n: u16) -> SockOpt {
     match which % 12 {
         0 => SockOpt::NoDelay(on),
         1 => SockOpt::Cork(on),
-        2 => SockOpt::QuickAck(on),
+        2 => SockOpt::QuickAck(i32::from(n % 3)),
         3 => SockOpt::KeepAlive(on),
         4 => SockOpt::KeepIdle(number % 40_000),
         5 => SockOpt::KeepCnt(number % 200),

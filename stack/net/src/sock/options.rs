@@ -12,11 +12,11 @@ use crate::sock::readiness::Readiness;
 use crate::sock::{readable, space};
 use crate::tcp::conn::synack;
 use crate::tcp::fastopen::{self, FastOpenKeys};
+use crate::tcp::input::acking;
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::{Options, Resolution};
 use crate::tcp::sock::hot::Features;
-use crate::tcp::sock::hot::Want;
 use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
@@ -101,8 +101,9 @@ pub enum SockOpt {
     NoDelay(bool),
     /// TCP_CORK.
     Cork(bool),
-    /// TCP_QUICKACK.
-    QuickAck(bool),
+    /// TCP_QUICKACK: 0 makes the connection interactive (ACKs are delayed), another value not; an even one only answers
+    /// what is owed. Read as 0 or 1.
+    QuickAck(i32),
     /// TCP_MAXSEG, octets; setting 0 takes it back.
     MaxSeg(u16),
     /// TCP_KEEPIDLE, seconds.
@@ -299,13 +300,7 @@ impl Stack {
                 opts.cork = on;
                 output::apply_options(sk);
             }
-            SockOpt::QuickAck(on) => {
-                sk.cold.quickack = Some(on);
-                sk.rx.pingpong = u8::from(!on);
-                if on && sk.rx.rcv_nxt != sk.rx.rcv_wup && sk.rx.state == TcpState::Established {
-                    sk.tx.want.insert(Want::ACK);
-                }
-            }
+            SockOpt::QuickAck(value) => acking::set_quickack(sk, &mut self.ctx, value),
             SockOpt::MaxSeg(0) => opts.user_mss = None,
             SockOpt::MaxSeg(mss) => opts.user_mss = Some(within(mss, MIN_MSS, MAX_MSS)?),
             SockOpt::KeepIdle(s) => {
@@ -408,7 +403,7 @@ impl Stack {
             OptName::Error => SockOpt::Error(sk.warm.err.map_or(0, SockError::errno)),
             OptName::NoDelay => SockOpt::NoDelay(opts.nodelay),
             OptName::Cork => SockOpt::Cork(opts.cork),
-            OptName::QuickAck => SockOpt::QuickAck(sk.rx.pingpong == 0),
+            OptName::QuickAck => SockOpt::QuickAck(i32::from(sk.rx.pingpong == 0)),
             OptName::MaxSeg => SockOpt::MaxSeg(if connected(sk) {
                 sk.tx.mss_cache
             } else {

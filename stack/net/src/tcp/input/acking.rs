@@ -7,6 +7,7 @@ use crate::tcp::output::window;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{AckState, Want};
+use crate::tcp::state::TcpState;
 use crate::tcp::timer;
 use core::time::Duration;
 use millrace_wire::tcp::TcpFlags;
@@ -104,7 +105,22 @@ pub(crate) fn enter_quickack_for(sk: &mut TcpSock, max: u8) {
 }
 
 fn in_quickack(sk: &TcpSock) -> bool {
-    sk.cold.quickack == Some(true) || sk.rx.quick > 0 && sk.rx.pingpong == 0
+    sk.rx.quick > 0 && sk.rx.pingpong == 0
+}
+
+/// TCP_QUICKACK (Linux `__tcp_sock_set_quickack`): it does not last, for the next answer that carries data makes the
+/// connection interactive again. What is owed is answered at once if the application has read everything.
+pub(crate) fn set_quickack(sk: &mut TcpSock, ctx: &mut Ctx, value: i32) {
+    sk.rx.pingpong = u8::from(value == 0);
+    let connected = matches!(sk.rx.state, TcpState::Established | TcpState::CloseWait);
+    if value == 0 || !connected || !sk.rx.ack.contains(AckState::SCHED) {
+        return;
+    }
+    sk.rx.ack.insert(AckState::PUSHED);
+    cleanup_rbuf(sk, ctx);
+    if value & 1 == 0 {
+        sk.rx.pingpong = 1;
+    }
 }
 
 /// Decides about the ACK for what the segment brought.

@@ -158,8 +158,6 @@ pub(crate) struct Cold {
     pub next_iss: Option<(SeqNum, Option<Ipv4Addr>)>,
     /// Keys of signed peers (RFC 2385).
     pub md5: Option<Box<crate::tcp::md5::Keys>>,
-    /// Quick ACK mode asked for by TCP_QUICKACK.
-    pub quickack: Option<bool>,
     /// Counters of rare events.
     pub events: Events,
     /// The urgent octet that came, or is to come.
@@ -193,7 +191,6 @@ impl Cold {
             last_oow_ack: None,
             next_iss: None,
             md5: None,
-            quickack: None,
             events: Events::default(),
             urgent: None,
             snd_up: SeqNum::default(),
