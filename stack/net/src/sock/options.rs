@@ -16,7 +16,7 @@ use crate::tcp::input::acking;
 use crate::tcp::output;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::cold::{Options, Resolution};
-use crate::tcp::sock::hot::Features;
+use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
@@ -295,6 +295,10 @@ impl Stack {
             SockOpt::NoDelay(on) => {
                 opts.nodelay = on;
                 output::apply_options(sk);
+                if on {
+                    // What is queued goes, even from a corked socket.
+                    sk.tx.nonagle.insert(Nonagle::PUSH);
+                }
             }
             SockOpt::Cork(on) => {
                 opts.cork = on;

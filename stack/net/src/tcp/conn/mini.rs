@@ -190,6 +190,12 @@ impl Stack {
         let fate = match self.socks.tcp.get_mut(child) {
             Some(sk) => {
                 sk.warm.dst = dst;
+                if !seg.has(TcpFlags::SYN) {
+                    // The largest window is of the connection: what the SYN said does not count (Linux
+                    // `tcp_create_openreq_child`).
+                    sk.tx.snd_wnd = u32::from(seg.window) << sk.rx.snd_wscale;
+                    sk.tx.max_window = sk.tx.snd_wnd;
+                }
                 output::sync_mss(sk, &mut self.ctx);
                 active::init_rcv_mss(sk);
                 sk.warm.counts.received(1, seg.len);

@@ -11,6 +11,15 @@ use crate::tcp::sock::hot::Want;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::tcp::TcpFlags;
 
+/// When a segment outside of the ordinary flow carries PSH.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Push {
+    /// Its last octet is the last one queued.
+    AtEnd,
+    /// A window probe: the reader is to make room.
+    Always,
+}
+
 /// One segment to learn whether the tail was lost: new data if there is room, else the last segment again.
 pub(crate) fn tail_loss(
     sk: &mut TcpSock,
@@ -37,7 +46,7 @@ pub(crate) fn tail_loss(
     };
     let len = unsent.min(mss);
     if len > 0 && len <= window && sk.tx.write_seq.at_or_after(sk.tx.snd_nxt) {
-        if send_new(sk, ctx, path, batch, len) == Turn::Full {
+        if send_new(sk, ctx, path, batch, len, Push::AtEnd) == Turn::Full {
             return Turn::Full;
         }
     } else if let Some(last) = (sk.records.len() as usize).checked_sub(1) {
@@ -62,9 +71,10 @@ fn send_new(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
     len: u32,
+    push: Push,
 ) -> Turn {
     let seq = sk.tx.snd_nxt;
-    let last = if seq + len == sk.tx.write_seq {
+    let last = if push == Push::Always || seq + len == sk.tx.write_seq {
         TcpFlags::PSH
     } else {
         TcpFlags::NONE
@@ -115,7 +125,7 @@ pub(crate) fn send_wakeup(
     if len == 0 || sk.tx.snd_nxt.after(sk.tx.write_seq) {
         return Turn::Done;
     }
-    let turn = send_new(sk, ctx, path, batch, len);
+    let turn = send_new(sk, ctx, path, batch, len, Push::Always);
     if turn == Turn::Full {
         sk.tx.want.insert(Want::WAKEUP);
     } else {
