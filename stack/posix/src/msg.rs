@@ -1,13 +1,16 @@
 //! recv and send with all their names, and the flags of both.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use millrace_net::ops::{self, Op};
 use millrace_net::{
     ExtendedError, MsgFlags, OptName, Received, SendMsg, SockError, SockId, SockOpt, Stack,
-    Timestamping,
+    TcpState, Timestamping,
 };
 use millrace_wire::time::Instant;
 
-use crate::call::{self, Buffer, Cmsg, Fd, Out, Return};
+use crate::addr::{self, Peer};
+use crate::call::{self, Buffer, Cmsg, Fd, Out, Return, SockAddr};
 use crate::file::File;
 use crate::pending::{RecvWait, SendWait, Wait};
 use crate::pipe;
@@ -23,6 +26,9 @@ const CMSG_HEADER: usize = 16;
 const SOCKADDR_IN: usize = 16;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// Bit of `tcp_fastopen`: clients may (Linux `TFO_CLIENT_ENABLE`).
+const CLIENT_ENABLE: u32 = 1;
 
 /// `TCP_CM_INQ`, which is `TCP_INQ`.
 const TCP_CM_INQ: i32 = 36;
@@ -213,17 +219,21 @@ pub(crate) fn send(
     process: &mut Process,
     stack: &mut Stack,
     now: Instant,
-    (fd, data, control, flags): (Fd, Buffer<Vec<u8>>, &[Cmsg], i32),
+    (fd, data, to, control, flags): (Fd, Buffer<Vec<u8>>, Option<&SockAddr>, &[Cmsg], i32),
 ) -> Started {
     let (file, sock) = match process.socket(fd) {
         Ok(found) => found,
         Err(libc::ENOTSOCK) if flags == 0 => return write(process, stack, now, (fd, data)),
         Err(errno) => return Return::fail(errno).into(),
     };
-    // Fast Open is off.
-    if flags & libc::MSG_FASTOPEN != 0 {
-        return Return::fail(libc::EOPNOTSUPP).into();
-    }
+    let opens = if flags & libc::MSG_FASTOPEN == 0 {
+        None
+    } else {
+        match fast_open(stack, sock, to) {
+            Ok(to) => to,
+            Err(errno) => return Return::fail(errno).into(),
+        }
+    };
     let Some(timestamping) = per_call(control) else {
         return Return::fail(libc::EINVAL).into();
     };
@@ -238,8 +248,36 @@ pub(crate) fn send(
         }
         Buffer::Null(len) => (Vec::new(), len > 0),
     };
-    let op = ops::Send::owned(sock, data, msg);
+    let mut op = ops::Send::owned(sock, data, msg);
+    if let Some(to) = opens {
+        op = op.opening(to);
+    }
     process.first_step(stack, now, (fd, Wait::Send(SendWait { op, fault })))
+}
+
+/// Whom MSG_FASTOPEN connects to; nobody when the socket has its peer and only waits for data.
+///
+/// # Errors
+/// EOPNOTSUPP when Fast Open is off for clients or the address is none, and those of connect's address.
+fn fast_open(
+    stack: &Stack,
+    sock: SockId,
+    to: Option<&SockAddr>,
+) -> Result<Option<SocketAddrV4>, i32> {
+    if stack.sysctl().tcp_fastopen & CLIENT_ENABLE == 0 {
+        return Err(libc::EOPNOTSUPP);
+    }
+    if stack.is_deferred(sock) {
+        return Ok(None);
+    }
+    match to.map(addr::for_connect) {
+        Some(Ok(Peer::To(to))) => Ok(Some(to)),
+        Some(Ok(Peer::Dissolve)) => Err(libc::EOPNOTSUPP),
+        Some(Err(errno)) => Err(errno),
+        None if stack.state(sock) == Ok(TcpState::Close) => Err(libc::EINVAL),
+        // It is connected or about to be, which is what will be told.
+        None => Ok(Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))),
+    }
 }
 
 /// Linux `sock_cmsg_send`: which times a call wants told. Other levels than SOL_SOCKET are not TCP's, other messages

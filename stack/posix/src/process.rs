@@ -109,10 +109,10 @@ impl Process {
             Call::Send {
                 fd,
                 data,
-                to: _,
+                to,
                 control,
                 flags,
-            } => msg::send(self, stack, now, (fd, data, &control, flags)),
+            } => msg::send(self, stack, now, (fd, data, to.as_ref(), &control, flags)),
             Call::GetSockOpt {
                 fd,
                 level,

@@ -62,6 +62,26 @@ impl Stack {
         self.defer_connect(s)
     }
 
+    /// What became of the handshake that a send began, once.
+    pub(crate) fn connect_outcome(&mut self, now: Instant, s: SockId) -> Result<(), SockError> {
+        let sk = self.sock(s)?;
+        if sk.rx.state == TcpState::Close && sk.rings.is_none() {
+            // Somebody dissolved it.
+            return Err(sk.warm.err.take().unwrap_or(SockError::Aborted));
+        }
+        let nobody = SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
+        match self.connect(now, s, nobody) {
+            // Another call was told first.
+            Err(SockError::IsConnected) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// A connect that has returned, while the SYN waits for data (TCP_FASTOPEN_CONNECT).
+    pub fn is_deferred(&self, s: SockId) -> bool {
+        self.socks.tcp.get(s).is_some_and(client::is_deferred)
+    }
+
     /// connect to AF_UNSPEC (Linux `tcp_disconnect`): the connection ends at once, with a RST if there was one; a
     /// listener listens no more. Afterwards the socket is as after bind, or socket if that chose no port by name; the
     /// error ECONNRESET is left if a connection or an attempt was ended.

@@ -36,6 +36,8 @@ pub(crate) struct Active {
     pub syn_data: u32,
     /// The server took them (Linux `syn_data_acked`; `TCPI_OPT_SYN_DATA`).
     pub syn_data_acked: bool,
+    /// A call waits for the end of the handshake with more data (Linux `sk_write_pending`).
+    pub write_waits: bool,
     /// A connection after a pause: when it works the pauses are forgotten (Linux `syn_fastopen_ch`).
     pub trial: bool,
 }
@@ -207,6 +209,14 @@ fn retransmit(sk: &mut TcpSock) {
     sk.tx.want.insert(Want::RTX_HEAD);
 }
 
+/// More data is sent as soon as the handshake ends, which can carry its ACK.
+pub(crate) fn write_waits(sk: &TcpSock) -> bool {
+    sk.cold
+        .fastopen
+        .as_ref()
+        .is_some_and(|f| f.active.write_waits)
+}
+
 /// The SYN of this socket waits for data.
 pub(crate) fn is_deferred(sk: &TcpSock) -> bool {
     sk.rx.state == TcpState::SynSent && sk.cold.fastopen.as_ref().is_some_and(|f| f.active.deferred)
@@ -251,6 +261,18 @@ impl Stack {
             return Err(SockError::InProgress);
         }
         Ok(taken)
+    }
+
+    /// Whether the call that opens this connection waits for the end of the handshake with more data.
+    pub(crate) fn set_write_waits(&mut self, s: SockId, waits: bool) {
+        let fastopen = self
+            .socks
+            .tcp
+            .get_mut(s)
+            .and_then(|sk| sk.cold.fastopen.as_mut());
+        if let Some(fastopen) = fastopen {
+            fastopen.active.write_waits = waits;
+        }
     }
 
     /// connect with TCP_FASTOPEN_CONNECT, after the tuple was found (Linux `tcp_fastopen_defer_connect`): with a cookie

@@ -80,7 +80,8 @@ fn established_by_syn_ack(
         let mss = options.mss.unwrap_or(crate::tcp::MSS_DEFAULT);
         syn_data = fastopen::client::on_syn_ack(sk, ctx, option, mss);
     }
-    let talks_soon = sk.cold.opts.defer_accept > 0 || sk.rx.pingpong > 0;
+    let talks_soon =
+        sk.cold.opts.defer_accept > 0 || sk.rx.pingpong > 0 || fastopen::client::write_waits(sk);
     acking::enter_quickack(sk);
     if syn_data == SynData::Again {
         // The data that goes out again carries the ACK.
