@@ -91,6 +91,15 @@ fn what_is_not_meant_for_us_alone_is_ignored() {
     }
 }
 
+/// RFC 1122 3.2.2: a message of unknown type is dropped without a word.
+#[test]
+fn unknown_types_are_ignored() {
+    for ty in [1, 2, 6, 7, 19, 42, 255] {
+        let bytes = icmp_packet(ty, 0, [0; 4], &our_segment(8));
+        assert_eq!(read(&bytes).unwrap_err(), DropReason::IcmpIgnored, "{ty}");
+    }
+}
+
 #[test]
 fn errors_name_the_quoted_packet() {
     let quoted = Quoted {

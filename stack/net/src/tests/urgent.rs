@@ -188,6 +188,24 @@ fn every_segment_before_the_pointer_carries_it() {
     assert_eq!(n, Ok(2999));
 }
 
+/// RFC 9293 MUST-66: a RST counts though the window is closed.
+#[test]
+fn a_closed_window_does_not_hide_a_reset() {
+    let (mut net, c, s) = pair();
+    for _ in 0..200 {
+        let _ = net.a.send(net.now, c, &[7; 8192], MsgFlags::NONE);
+        net.run(Duration::from_millis(10));
+    }
+    assert_eq!(net.a.socks.tcp.get(c).unwrap().tx.snd_wnd, 0);
+    assert!(net.a.send_unsent(c).unwrap() > 0);
+    let abort = SockOpt::Linger(Some(Duration::ZERO));
+    net.a.set_option(net.now, c, abort).unwrap();
+    net.a.close(net.now, c).unwrap();
+    net.settle();
+    assert_eq!(net.b.state(s), Ok(TcpState::Close));
+    assert_eq!(net.b.take_error(s), Some(SockError::Reset));
+}
+
 /// A closed window: the pointer goes out with a probe all the same.
 #[test]
 fn a_closed_window_does_not_hide_the_mark() {
