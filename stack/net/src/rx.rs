@@ -507,6 +507,8 @@ fn unreachable_errno(code: u8) -> SockError {
         unreachable::PROTOCOL => SockError::NoProtoOpt,
         unreachable::PORT => SockError::Refused,
         unreachable::SOURCE_ROUTE_FAILED => SockError::OpNotSupported,
+        unreachable::HOST_UNKNOWN => SockError::HostDown,
+        unreachable::HOST_ISOLATED => SockError::NotOnNetwork,
         _ => SockError::HostUnreachable,
     }
 }

@@ -198,6 +198,8 @@ sysctls! {
     tcp_abort_on_overflow: bool = false, 0, 255;
     /// Retransmissions of a SYN before connect fails.
     tcp_syn_retries: u32 = 6, 1, 127;
+    /// Time-outs of a SYN that are not doubled, beside those of `tcp_syn_retries`.
+    tcp_syn_linear_timeouts: u32 = 4, 0, 127;
     /// Retransmissions of a SYN-ACK before the request is dropped.
     tcp_synack_retries: u32 = 5, 0, 255;
     /// Explicit congestion notification (RFC 3168): 0 off, 1 offer and accept it, 2 accept it.

@@ -243,7 +243,7 @@ impl Stack {
         Ok(ready)
     }
 
-    /// SO_ERROR: takes the pending error.
+    /// SO_ERROR: takes the pending error, or else the last one that did not end the connection (Linux `sk_err_soft`).
     pub fn take_error(&mut self, s: SockId) -> Option<SockError> {
         let sk = self.sock(s).ok()?;
         sk.warm.err.take().or_else(|| sk.cold.soft_err.take())

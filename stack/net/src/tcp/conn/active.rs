@@ -48,6 +48,8 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx, resume: Option<Resume>) {
     output::sync_mss(sk, ctx);
     set_state(sk, ctx, TcpState::SynSent);
     ctx.mib.inc(Counter::TcpActiveOpens);
+    // A SYN's time counts from the first (Linux `tcp_connect`), not from the first that is repeated.
+    sk.warm.recovery.retrans_stamp = Some(ctx.now);
     sk.tx.want.insert(Want::SYN);
 }
 

@@ -83,21 +83,15 @@ fn established_by_syn_ack(
     let talks_soon =
         sk.cold.opts.defer_accept > 0 || sk.rx.pingpong > 0 || fastopen::client::write_waits(sk);
     acking::enter_quickack(sk);
+    // Data on a SYN-ACK is not taken (Linux; RFC 9293 §3.10.7.3 would have it): it comes again.
     if syn_data == SynData::Again {
         // The data that goes out again carries the ACK.
-    } else if talks_soon && seg.len == 0 {
+    } else if talks_soon {
         // So may data that is about to come.
         sk.rx.ack.insert(AckState::SCHED | AckState::TIMER);
         timer::arm_ack(sk, ctx, ctx.now + DELACK_MAX);
     } else {
         sk.tx.want.insert(Want::ACK);
-    }
-    if seg.len > 0 {
-        // Data on a SYN-ACK counts like any other (RFC 9293 §3.10.7.3).
-        let mut rest = *seg;
-        rest.seq += 1;
-        rest.flags = seg.flags.without(TcpFlags::SYN);
-        return data::queue(sk, ctx, &rest, payload);
     }
     Fate::Taken
 }

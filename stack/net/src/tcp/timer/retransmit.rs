@@ -14,8 +14,6 @@ use crate::tcp::state::{StateSet, TcpState};
 use crate::tcp::timer::Rtx;
 use core::time::Duration;
 
-/// SYN time-outs that are not doubled (Linux `tcp_syn_linear_timeouts`).
-const SYN_LINEAR_TIMEOUTS: u32 = 4;
 /// A stream with fewer segments in the network is thin, and this many of its time-outs are not doubled.
 const THIN_SEGMENTS: u32 = 4;
 const THIN_RETRIES: u8 = 6;
@@ -72,7 +70,7 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
         sk.warm.syn_timeouts = sk.warm.syn_timeouts.saturating_add(1);
     }
     let linear = sk.rx.state == TcpState::SynSent
-        && u32::from(sk.warm.recovery.retransmits) <= SYN_LINEAR_TIMEOUTS;
+        && u32::from(sk.warm.recovery.retransmits) <= ctx.sysctl.tcp_syn_linear_timeouts;
     if retries_linearly(sk, ctx) {
         sk.warm.timers.backoff = 0;
         sk.warm.rtt.reset_rto();
@@ -129,11 +127,11 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
     if is_opening(sk) {
         let retries = opts.syncnt.unwrap_or(ctx.sysctl.tcp_syn_retries);
         let linear = if sk.rx.state == TcpState::SynSent {
-            SYN_LINEAR_TIMEOUTS
+            ctx.sysctl.tcp_syn_linear_timeouts
         } else {
             0
         };
-        return count >= retries + linear || user_timeout_passed(sk, ctx);
+        return count >= retries + linear || has_lasted(sk, ctx, retries);
     }
     if opts.user_timeout > 0 {
         return user_timeout_passed(sk, ctx);
@@ -145,18 +143,31 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
             n => n,
         };
     }
-    if count == 0 {
-        return false;
-    }
-    let Some(since) = sk.warm.recovery.retrans_stamp else {
-        return false;
-    };
-    ctx.now.since(since) >= model_timeout(sk, ctx, boundary)
+    has_lasted(sk, ctx, boundary)
 }
 
-/// How long `boundary` doublings of the least RTO take (Linux `tcp_model_timeout`).
+/// TCP_USER_TIMEOUT has passed, or, without one, as much time as `boundary` doublings take (Linux
+/// `retransmits_timed_out`).
+fn has_lasted(sk: &TcpSock, ctx: &Ctx, boundary: u32) -> bool {
+    if sk.warm.recovery.retransmits == 0 {
+        return false;
+    }
+    if sk.cold.opts.user_timeout > 0 {
+        return user_timeout_passed(sk, ctx);
+    }
+    sk.warm
+        .recovery
+        .retrans_stamp
+        .is_some_and(|since| ctx.now.since(since) >= model_timeout(sk, ctx, boundary))
+}
+
+/// How long `boundary` doublings of the least RTO take, of the initial one for a SYN (Linux `tcp_model_timeout`).
 fn model_timeout(sk: &TcpSock, ctx: &Ctx, boundary: u32) -> Duration {
-    let base = Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us.max(1)));
+    let base = if is_opening(sk) {
+        SYNACK_RTO
+    } else {
+        Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us.max(1)))
+    };
     let max = rto_max(sk, ctx);
     let doublings = (max.as_micros() / base.as_micros()).max(1).ilog2();
     if boundary <= doublings {
