@@ -404,7 +404,9 @@ impl Stack {
             OptName::RcvLowat => SockOpt::RcvLowat(opts.rcvlowat),
             OptName::RcvTimeo => SockOpt::RcvTimeo(opts.rcvtimeo),
             OptName::SndTimeo => SockOpt::SndTimeo(opts.sndtimeo),
-            OptName::Error => SockOpt::Error(sk.warm.err.or(sk.cold.soft_err).map_or(0, SockError::errno)),
+            OptName::Error => {
+                SockOpt::Error(sk.warm.err.or(sk.cold.soft_err).map_or(0, SockError::errno))
+            }
             OptName::NoDelay => SockOpt::NoDelay(opts.nodelay),
             OptName::Cork => SockOpt::Cork(opts.cork),
             OptName::QuickAck => SockOpt::QuickAck(i32::from(sk.rx.pingpong == 0)),

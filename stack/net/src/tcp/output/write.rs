@@ -118,7 +118,9 @@ fn look(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
     {
         len = unsent;
     }
-    let fin = tx.fin_queued && len == unsent && !in_the_middle && len < window;
+    // A FIN needs room in the window, except behind more than one segment (Linux `tcp_snd_wnd_test` looks at the first only).
+    let room = len < window || len > mss;
+    let fin = tx.fin_queued && len == unsent && !in_the_middle && room;
     (len > 0 || fin).then_some(Allowed {
         len,
         fin,
