@@ -108,10 +108,14 @@ mib! {
     TcpExtTSEcrRejected
     /// Segments dropped by PAWS in an established connection
     TcpExtPAWSEstab
+    /// Segments dropped because they reach past the window
+    TcpExtBeyondWindow
     /// ICMP errors that arrived for a sequence number out of the window
     TcpExtOutOfWindowIcmps
-    /// Sockets that left TIME_WAIT by their timer
+    /// Mini-sockets that took over for TIME_WAIT or an orphan's FIN_WAIT2
     TcpExtTW
+    /// Of them, those with a time of four seconds at most
+    TcpExtTWKilled
     /// TIME_WAIT sockets reused by a new connection
     TcpExtTWRecycled
     /// Delayed ACKs sent
@@ -152,7 +156,7 @@ mib! {
     TcpExtTCPDSACKOfoSent
     /// DSACKs received
     TcpExtTCPDSACKRecv
-    /// Connections reset because data came after close
+    /// Connections reset because data came after close, or by SO_LINGER of zero
     TcpExtTCPAbortOnData
     /// Connections reset because of close with unread data
     TcpExtTCPAbortOnClose
@@ -160,7 +164,7 @@ mib! {
     TcpExtTCPAbortOnMemory
     /// Connections given up after too many timeouts
     TcpExtTCPAbortOnTimeout
-    /// Connections reset by linger
+    /// Connections reset because TCP_LINGER2 leaves no time for the peer's FIN
     TcpExtTCPAbortOnLinger
     /// Segments that a socket refused for want of memory
     TcpExtTCPRcvQDrop

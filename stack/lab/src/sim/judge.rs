@@ -109,12 +109,7 @@ pub(super) fn counters(plan: &Plan, nodes: &[Node], sent: u64) -> Result<(), Vio
             ),
             ("TcpInSegs", get("TcpInSegs")?, opened, get("IpInReceives")?),
             ("TcpOutSegs", get("TcpOutSegs")?, opened, sent),
-            (
-                "TcpRetransSegs",
-                get("TcpRetransSegs")?,
-                0,
-                get("TcpOutSegs")? + get("TcpExtTCPSynRetrans")?,
-            ),
+            ("TcpRetransSegs", get("TcpRetransSegs")?, 0, sent),
         ];
         for (name, value, least, most) in bounds {
             if value < least || value > most {

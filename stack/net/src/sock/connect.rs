@@ -106,7 +106,7 @@ impl Stack {
         if open {
             close::abort(sk, &mut self.ctx);
         } else {
-            close::done(sk, &mut self.ctx);
+            close::end(sk, &mut self.ctx);
         }
         if open || opening {
             sk.warm.err = Some(SockError::Reset);

@@ -109,9 +109,6 @@ pub(crate) fn set_state(sk: &mut TcpSock, ctx: &mut Ctx, to: TcpState) {
     if to == Close && from.is_in(counted) {
         ctx.mib.inc(Counter::TcpEstabResets);
     }
-    if to == Close && from.is_in(StateSet::of(&[SynSent, SynRecv])) {
-        ctx.mib.inc(Counter::TcpAttemptFails);
-    }
     if let Some(trace) = &mut ctx.trace {
         let t = &sk.rx.tuple;
         trace.push(StateChange {

@@ -21,6 +21,15 @@ use core::time::Duration;
 
 /// The connection is over: nothing more is sent, timers stop, the owner hears of it (Linux `tcp_done`).
 pub(crate) fn done(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let opening = StateSet::of(&[TcpState::SynSent, TcpState::SynRecv]);
+    if sk.rx.state.is_in(opening) {
+        ctx.mib.inc(Counter::TcpAttemptFails);
+    }
+    end(sk, ctx);
+}
+
+/// The same by its owner's will: an attempt that is called off has not failed.
+pub(crate) fn end(sk: &mut TcpSock, ctx: &mut Ctx) {
     if sk.rx.state == TcpState::Close {
         return;
     }
@@ -117,7 +126,7 @@ pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
         return;
     }
     if sk.rx.state == TcpState::SynSent {
-        done(sk, ctx);
+        end(sk, ctx);
         return;
     }
     if unread && sk.rx.state != TcpState::Close && !mutant!("unread_data_forgotten") {
@@ -127,7 +136,8 @@ pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
         return;
     }
     if sk.cold.opts.linger == Some(Duration::ZERO) {
-        ctx.mib.inc(Counter::TcpExtTCPAbortOnLinger);
+        // Linux counts it so; `AbortOnLinger` is for TCP_LINGER2.
+        ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
         abort(sk, ctx);
         return;
     }
@@ -171,6 +181,7 @@ pub(crate) fn fin_time(sk: &TcpSock, ctx: &Ctx) -> Duration {
 /// about to be processed.
 pub(crate) fn wait_for_fin(sk: &mut TcpSock, ctx: &mut Ctx, fin_follows: bool) -> Option<Fate> {
     if sk.cold.opts.linger2.is_some_and(|s| s < 0) {
+        ctx.mib.inc(Counter::TcpExtTCPAbortOnLinger);
         abort(sk, ctx);
         return Some(Fate::Taken);
     }

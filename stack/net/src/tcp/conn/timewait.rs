@@ -57,6 +57,9 @@ impl TimeWait {
     }
 }
 
+/// Mini-sockets of at most this time count as killed (Linux `inet_twsk_schedule`).
+const SHORT_MS: u64 = 4_000;
+
 impl Stack {
     /// Puts a mini-socket into the place of a full one. False: the table is full, and the connection just ends.
     pub(crate) fn insert_time_wait(&mut self, id: SockId, substate: Substate, ms: u64) -> bool {
@@ -78,6 +81,13 @@ impl Stack {
         if let Some(key) = key {
             self.socks.tw_keys.insert(tw.index(), key);
         }
+        // Linux `__inet_twsk_schedule` counts at the start.
+        let counter = if ms <= SHORT_MS {
+            Counter::TcpExtTWKilled
+        } else {
+            Counter::TcpExtTW
+        };
+        self.ctx.mib.inc(counter);
         self.socks.ehash.replace(hash, id.place(), tw.place());
         if let Some(mini) = self.socks.tw.get(tw) {
             self.socks.bhash.add(mini.tuple.lport, mini.claim());
@@ -101,7 +111,6 @@ impl Stack {
         };
         mini.wheel = TimerEntry::default();
         if mini.deadline_ms <= now {
-            self.ctx.mib.inc(Counter::TcpExtTW);
             if mutant!("time_wait_leaks") {
                 return;
             }

@@ -65,7 +65,7 @@ pub(crate) fn process(
         }
         return Verdict::Invalid(DropReason::TcpAckUnsent);
     }
-    if seg.len == 0 {
+    if seg.end_seq() == seg.seq {
         ctx.mib.inc(Counter::TcpExtTCPPureAcks);
     }
     let window = update_window(sk, ctx, seg);

@@ -245,6 +245,7 @@ fn fin_wait2(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
     }
     let data_end = seg.seq + seg.len;
     if sk.cold.opts.linger2.is_some_and(|s| s < 0) {
+        ctx.mib.inc(Counter::TcpExtTCPAbortOnLinger);
         close::done(sk, ctx);
         return Some(Fate::Reset(DropReason::TcpClosed));
     }

@@ -38,8 +38,7 @@ pub(crate) fn incoming(
     let rst = seg.has(TcpFlags::RST);
     if is_old(sk, ctx, seg, options) && !rst {
         if seg.has(TcpFlags::SYN) {
-            ctx.mib.inc(Counter::TcpExtTCPSYNChallenge);
-            challenge(sk, ctx);
+            challenge_syn(sk, ctx);
             return drop(DropReason::TcpInvalidSyn);
         }
         if seg.seq == seg.end_seq() && seg.has(TcpFlags::ACK) && seg.seq.before(sk.rx.rcv_nxt) {
@@ -61,8 +60,7 @@ pub(crate) fn incoming(
             reset::connection(sk, ctx);
         }
         // RFC 5961 §4: whatever its sequence number, a SYN only draws a challenge.
-        ctx.mib.inc(Counter::TcpExtTCPSYNChallenge);
-        challenge(sk, ctx);
+        challenge_syn(sk, ctx);
         return drop(DropReason::TcpInvalidSyn);
     }
     if !seg.has(TcpFlags::ACK) {
@@ -102,6 +100,15 @@ fn sequence_ok(sk: &mut TcpSock, seg: &Segment) -> bool {
     !ended && data::ring_is_empty(sk)
 }
 
+/// A SYN only draws a challenge. On an ESTABLISHED socket Linux counts it as an error too (`syn_inerr`).
+fn challenge_syn(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if sk.rx.state == TcpState::Established {
+        ctx.mib.inc(Counter::TcpInErrs);
+    }
+    ctx.mib.inc(Counter::TcpExtTCPSYNChallenge);
+    challenge(sk, ctx);
+}
+
 fn out_of_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Validity {
     if seg.has(TcpFlags::RST) {
         // RFC 9293 MUST-66 aside, Linux takes a RST right after a FIN that it has processed.
@@ -112,9 +119,11 @@ fn out_of_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Validity {
         return drop(DropReason::TcpInvalidRst);
     }
     if seg.has(TcpFlags::SYN) {
-        ctx.mib.inc(Counter::TcpExtTCPSYNChallenge);
-        challenge(sk, ctx);
+        challenge_syn(sk, ctx);
         return drop(DropReason::TcpInvalidSyn);
+    }
+    if !seg.end_seq().before(sk.rx.rcv_wup) {
+        ctx.mib.inc(Counter::TcpExtBeyondWindow);
     }
     send_dupack(sk, ctx, seg, Counter::TcpExtTCPACKSkippedSeq);
     drop(DropReason::TcpOutOfWindow)

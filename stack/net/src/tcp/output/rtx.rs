@@ -37,7 +37,10 @@ pub(crate) fn retransmit(
             return Turn::Full;
         }
         match one(sk, ctx, path, batch, index) {
-            Sent::Yes => any = true,
+            Sent::Yes => {
+                any = true;
+                count(sk, ctx, forced);
+            }
             Sent::DeviceFull => return Turn::Full,
             Sent::OutOfWindow => break,
         }
@@ -50,6 +53,16 @@ pub(crate) fn retransmit(
         timer::rearm_rto_if_unset(sk, ctx);
     }
     Turn::Done
+}
+
+/// In which state it was sent again. The timer's own retransmission is neither (Linux `tcp_xmit_retransmit_queue`
+/// against `tcp_retransmit_timer`).
+fn count(sk: &TcpSock, ctx: &mut Ctx, forced: bool) {
+    match sk.warm.recovery.state {
+        CaState::Loss if !forced => ctx.mib.inc(Counter::TcpExtTCPSlowStartRetrans),
+        CaState::Recovery => ctx.mib.inc(Counter::TcpExtTCPFastRetrans),
+        _ => {}
+    }
 }
 
 /// What became of one record.
@@ -126,10 +139,5 @@ fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32) {
     sk.cold.events.bytes_retrans += u64::from(len);
     sk.records.mark_retransmitted(index, ctx.now);
     ctx.mib.inc(Counter::TcpRetransSegs);
-    match sk.warm.recovery.state {
-        CaState::Loss => ctx.mib.inc(Counter::TcpExtTCPSlowStartRetrans),
-        CaState::Recovery => ctx.mib.inc(Counter::TcpExtTCPFastRetrans),
-        CaState::Open | CaState::Disorder | CaState::Cwr => {}
-    }
     sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
 }

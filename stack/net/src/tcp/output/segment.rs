@@ -103,7 +103,10 @@ pub(crate) fn transmit(
         if !first.is_empty() {
             sk.rx.ecn.remove(EcnFlags::QUEUE_CWR);
         }
-        ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
+        // RFC 4022: less what only repeats octets that were sent before.
+        if octets == 0 || (job.seq + octets).after(sk.tx.snd_nxt) {
+            ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
+        }
         ctx.mib.add(Counter::IpOutRequests, u64::from(packets));
         sk.warm.counts.sent(packets, octets);
         if octets > 0 && sk.tx.nonagle.contains(Nonagle::STAMPS) {
@@ -276,7 +279,9 @@ pub(crate) fn emit_syn(
         sk.rx.rcv_wup = sk.rx.rcv_nxt;
     }
     sk.warm.counts.sent(1, 0);
-    ctx.mib.inc(Counter::TcpOutSegs);
+    if sk.records.is_empty() {
+        ctx.mib.inc(Counter::TcpOutSegs);
+    }
     ctx.mib.inc(Counter::IpOutRequests);
     Turn::Done
 }

@@ -192,7 +192,7 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) 
     event_data_sent(sk, ctx);
     ctx.mib.add(
         Counter::TcpExtTCPOrigDataSent,
-        u64::from(octets.div_ceil(mss.max(1))),
+        u64::from(octets.div_ceil(mss.max(1)).max(u32::from(fin))),
     );
     if first_in_flight {
         sk.warm.timers.rtx = None;

@@ -220,7 +220,8 @@ fn check_reneging(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
 }
 
 /// A time-out: what was not reported by SACK is lost, but for what was sent just now; the window starts again.
-pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
+pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &mut Ctx) {
+    let again = sk.records.retrans();
     let reneged = sk
         .records
         .front()
@@ -238,6 +239,10 @@ pub(crate) fn enter_loss(sk: &mut TcpSock, ctx: &Ctx) {
             sk.records.mark_lost(index);
         }
     }
+    ctx.mib.add(
+        Counter::TcpExtTCPLostRetransmit,
+        u64::from(again.saturating_sub(sk.records.retrans())),
+    );
     let recovery = &sk.warm.recovery;
     // One loss episode reduces the threshold once.
     let reduce = match recovery.state {

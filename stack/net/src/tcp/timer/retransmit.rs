@@ -54,13 +54,13 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
         closed_window(sk, ctx);
         return;
     }
+    ctx.mib.inc(Counter::TcpExtTCPTimeouts);
     let over = is_over(sk, ctx);
     fastopen::client::detect_black_hole(sk, ctx, over);
     if over {
         give_up(sk, ctx);
         return;
     }
-    ctx.mib.inc(Counter::TcpExtTCPTimeouts);
     machine::enter_loss(sk, ctx);
     let recovery = &mut sk.warm.recovery;
     sk.cold.events.timed_out(ctx.now, recovery.retransmits == 0);
