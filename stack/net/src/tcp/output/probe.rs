@@ -74,10 +74,10 @@ fn send_new(
     push: Push,
 ) -> Turn {
     let seq = sk.tx.snd_nxt;
-    let last = if push == Push::Always || seq + len == sk.tx.write_seq {
-        TcpFlags::PSH
+    let (last, marks) = if push == Push::Always || seq + len == sk.tx.write_seq {
+        (TcpFlags::PSH, Marks::PUSHED)
     } else {
-        TcpFlags::NONE
+        (TcpFlags::NONE, Marks::default())
     };
     let job = Job {
         seq,
@@ -93,7 +93,7 @@ fn send_new(
         seq,
         end: seq + octets,
         sent_at: ctx.now,
-        marks: Marks::default(),
+        marks,
     });
     sk.tx.snd_nxt = seq + octets;
     Turn::Done

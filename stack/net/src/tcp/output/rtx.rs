@@ -106,7 +106,7 @@ pub(crate) fn one(
         return Sent::OutOfWindow;
     };
     let len = payload(&record);
-    let mut last = if record.seq + len == sk.tx.write_seq && len > 0 {
+    let mut last = if record.marks.contains(Marks::PUSHED) {
         TcpFlags::PSH
     } else {
         TcpFlags::NONE

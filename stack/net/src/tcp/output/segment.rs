@@ -317,7 +317,7 @@ pub(crate) fn send_syn(
             seq: end,
             end: end + data,
             sent_at: ctx.now,
-            marks: Marks::default(),
+            marks: Marks::PUSHED,
         });
         sk.tx.pushed_seq = end + data;
         ctx.mib.inc(Counter::TcpExtTCPOrigDataSent);

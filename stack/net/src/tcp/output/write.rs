@@ -143,7 +143,13 @@ fn send(
     // PSH on the last octet queued, and at least every half window (Linux `forced_push`).
     let push = allowed.len > 0
         && (ends_queue || (seq + allowed.len).after(sk.tx.pushed_seq + (sk.tx.max_window >> 1)));
-    let mut last = if push { TcpFlags::PSH } else { TcpFlags::NONE };
+    // And on every train, so that a receiver hands on at once what it has put together of it (Linux `tcp_transmit_skb`).
+    let train = allowed.len > mss;
+    let mut last = if push || train {
+        TcpFlags::PSH
+    } else {
+        TcpFlags::NONE
+    };
     if allowed.fin {
         last |= TcpFlags::FIN;
     }
@@ -159,15 +165,17 @@ fn send(
     }
     let whole = octets == allowed.len;
     let fin = allowed.fin && whole;
+    let mut marks = Marks::default();
     if push && whole {
         sk.tx.pushed_seq = seq + octets;
+        marks = Marks::PUSHED;
     }
-    note_sent(sk, ctx, octets, mss, fin);
+    note_sent(sk, ctx, octets, mss, fin, marks);
     packets
 }
 
-/// Records of what went out, one per packet.
-fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) {
+/// Records of what went out, one per packet; `last` marks the last one.
+fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool, last: Marks) {
     let mut at = sk.tx.snd_nxt;
     let end = at + octets;
     let first_in_flight = sk.records.is_empty();
@@ -177,7 +185,7 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool) 
             seq: at,
             end: next,
             sent_at: ctx.now,
-            marks: Marks::default(),
+            marks: if next == end { last } else { Marks::default() },
         });
         if next.bytes_since(at) < mss {
             sk.tx.snd_sml = next;

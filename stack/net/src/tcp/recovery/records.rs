@@ -25,6 +25,8 @@ bitflags! {
         const SYN = 16;
         /// Carries FIN.
         const FIN = 32;
+        /// Ends what was pushed: it carries PSH whenever it is sent.
+        const PUSHED = 64;
     }
 }
 
@@ -243,7 +245,7 @@ impl Records {
         }
         let mut first = r;
         first.end = at;
-        first.marks.remove(Marks::FIN);
+        first.marks.remove(Marks::FIN | Marks::PUSHED);
         let mut rest = r;
         rest.seq = at;
         rest.marks.remove(Marks::SYN);
