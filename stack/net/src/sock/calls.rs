@@ -140,7 +140,7 @@ impl Stack {
             sk.note(Readiness::IN | Readiness::RDHUP);
         }
         if how != Shutdown::Read {
-            close::shutdown_write(sk, ctx);
+            close::shutdown_send(sk, ctx);
             sk.note(Readiness::OUT);
         }
         sk.note(Readiness::CHANGE);

@@ -149,7 +149,9 @@ pub(crate) fn open(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.note(Readiness::OUT | Readiness::CHANGE);
     fast::check(sk);
     timer::arm_keepalive(sk, ctx);
-    if sk.tx.fin_queued {
+    if sk.rx.features.contains(Features::SEND_SHUTDOWN) {
+        // shutdown came before.
+        sk.tx.fin_queued = true;
         set_state(sk, ctx, TcpState::FinWait1);
     }
 }

@@ -102,7 +102,16 @@ fn send_fin(sk: &mut TcpSock) {
     sk.rx.features.insert(Features::SEND_SHUTDOWN);
 }
 
-/// shutdown(SHUT_WR): the send side ends after what is queued.
+/// shutdown(SHUT_WR). In a handshake the FIN waits for the handshake's end (Linux `tcp_shutdown`); close does not wait.
+pub(crate) fn shutdown_send(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if sk.rx.state == TcpState::SynRecv {
+        sk.rx.features.insert(Features::SEND_SHUTDOWN);
+    } else {
+        shutdown_write(sk, ctx);
+    }
+}
+
+/// The send side ends after what is queued.
 pub(crate) fn shutdown_write(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.rx.features.insert(Features::SEND_SHUTDOWN);
     if sk.rx.state == TcpState::SynSent {
