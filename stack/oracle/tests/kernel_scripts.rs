@@ -13,19 +13,11 @@ use millrace_oracle::run_script;
 const REFUTED: &[(&str, &str)] = &[
     (
         "ecn/loss.pkt",
-        "sets PSH on the last segment of every train",
-    ),
-    (
-        "ecn/meaningless.pkt",
-        "sets PSH on the last segment of every train",
-    ),
-    (
-        "ecn/sender.pkt",
-        "sets PSH on the last segment of every train",
+        "sends a new segment on the first echo: its proportional rate reduction forces one, and the stack has none",
     ),
     (
         "ecn/offer_declined.pkt",
-        "sets CWR on the ACK of a SYN-ACK that came with CWR and ECE",
+        "takes CWR and ECE on the SYN-ACK for an answer to an AccECN offer, though it made none, and goes on with AccECN",
     ),
 ];
 

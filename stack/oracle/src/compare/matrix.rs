@@ -89,7 +89,7 @@ pub fn run(machine: &mut dyn Machine, cells: &[Cell], first: u16) -> Result<Vec<
 }
 
 /// Writes down what was sent; `since` is when the segment came that is being answered.
-fn packets(
+pub(super) fn packets(
     bench: &mut Bench<'_>,
     port: u16,
     what: &str,
@@ -106,7 +106,7 @@ fn packets(
 }
 
 /// Writes down what the program sees.
-fn look(bench: &mut Bench<'_>, port: u16, seen: &mut Observed) -> Result<(), Broken> {
+pub(super) fn look(bench: &mut Bench<'_>, port: u16, seen: &mut Observed) -> Result<(), Broken> {
     let peer = bench.peer(port)?;
     let (mut fd, listener) = (peer.fd, peer.listener);
     if let Some(listener) = listener {
@@ -164,7 +164,7 @@ fn state_name(number: u8) -> &'static str {
 }
 
 /// Closes what the cell has opened, with a reset, so that nothing is sent later.
-fn tidy(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
+pub(super) fn tidy(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
     let Some(peer) = bench.peers.remove(&port) else {
         return Ok(());
     };
@@ -174,7 +174,8 @@ fn tidy(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
     peer.fd.map_or(Ok(()), |fd| reset(bench, fd))
 }
 
-fn reset(bench: &mut Bench<'_>, fd: Fd) -> Result<(), Broken> {
+/// Closes with a reset.
+pub(super) fn reset(bench: &mut Bench<'_>, fd: Fd) -> Result<(), Broken> {
     let value = [1i32.to_ne_bytes(), 0i32.to_ne_bytes()].concat();
     bench.call(Call::SetSockOpt {
         fd,

@@ -3,9 +3,11 @@
 pub mod bench;
 pub mod cell;
 pub mod crowd;
+pub mod duel;
 pub mod judge;
 pub mod list;
 pub mod matrix;
 pub mod packet;
 pub mod peer;
 pub mod prepare;
+pub mod random;

@@ -29,8 +29,9 @@ const NO_WINDOW: u32 = 64_000;
 /// The window that the peer advertises, unscaled.
 const WINDOW: u16 = 60_000;
 
-/// How far a new initial sequence number may lie after the old one and still be its successor (TIME_WAIT).
-const SUCCESSOR: u32 = 1 << 20;
+/// How far a new initial sequence number may lie after the old one and still be its successor (TIME_WAIT: 65537); the
+/// clock of initial numbers goes that far in 8 ms.
+const SUCCESSOR: u32 = 1 << 17;
 
 /// See the module.
 #[derive(Debug)]

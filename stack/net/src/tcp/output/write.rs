@@ -56,7 +56,9 @@ pub(crate) fn xmit(
             cwnd_limited = true;
             break Turn::Done;
         }
-        let Some(allowed) = look(sk, quota.min(room).min(share)) else {
+        // A train takes half of the window at most (Linux `tcp_cwnd_test`).
+        let train = (sk.tx.snd_cwnd >> 1).max(1);
+        let Some(allowed) = look(sk, quota.min(train).min(room).min(share)) else {
             break Turn::Done;
         };
         let sent = send(sk, ctx, path, batch, &allowed);
