@@ -333,7 +333,7 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     let (rst, ack) = (seg.has(TcpFlags::RST), seg.has(TcpFlags::ACK));
     let mut syn = seg.has(TcpFlags::SYN);
     let older = |t: Timestamps| req.ts_recent.wrapping_sub(t.val) as i32 > 0;
-    let paws = req.ts_recent != 0 && !rst && ts.is_some_and(older);
+    let paws = req.ts_recent != 0 && ts.is_some_and(older);
     let echoes = |t: Timestamps| {
         let since = t.ecr.wrapping_sub(req.tsval_first);
         t.ecr == 0 || since <= req.tsval_last.wrapping_sub(req.tsval_first)
@@ -342,7 +342,7 @@ fn check(req: &mut Request, seg: &Segment, ts: Option<Timestamps>) -> Check {
     if seg.seq == req.irs && syn && !ack && !rst && !paws {
         return Check::SynAck;
     }
-    if ack && seg.ack != req.iss + 1 && !mutant!("handshake_ack_unchecked") {
+    if ack && !rst && seg.ack != req.iss + 1 && !mutant!("handshake_ack_unchecked") {
         return Check::Listener;
     }
     let start = req.irs + 1;
