@@ -130,7 +130,7 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
     ctx.mib.add(Counter::TcpExtTCPDelivered, delivered);
     if facts.ece {
         ctx.mib.add(Counter::TcpExtTCPDeliveredCE, delivered);
-        let sum = &mut sk.warm.recovery.delivered_ce;
+        let sum = &mut sk.cold.events.delivered_ce;
         *sum = sum.wrapping_add(facts.delivered);
     }
     if unusual || sk.warm.recovery.tlp_high_seq.is_some() {
@@ -138,9 +138,6 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
     }
     cong::on_ack(sk, facts);
     sk.warm.counts.delivered = sk.warm.counts.delivered.wrapping_add(facts.delivered);
-    if facts.ece {
-        sk.cold.events.delivered_ce += facts.delivered;
-    }
     // MSG_MORE holds back what the call brought, not what an ACK lets through.
     sk.tx.nonagle.remove(Nonagle::MORE | Nonagle::PUSH);
     if sk.tx.nonagle.intersects(Nonagle::URGENT | Nonagle::STAMPS) {

@@ -49,8 +49,6 @@ pub(crate) struct Recovery {
     pub retransmits: u8,
     /// When the first retransmission of this run of time-outs went out.
     pub retrans_stamp: Option<Instant>,
-    /// Segments delivered by ACKs that echoed congestion (`tcpi_delivered_ce`).
-    pub delivered_ce: u32,
 }
 
 impl Recovery {
