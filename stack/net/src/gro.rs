@@ -71,16 +71,16 @@ impl Gro {
         self.trains.len()
     }
 
-    /// A train as one segment, and its payload's parts.
-    pub(crate) fn train(&self, index: usize) -> (Segment, ArrayVec<Part, MAX>) {
+    /// A train as one segment; `parts` becomes its payload's.
+    pub(crate) fn train(&self, index: usize, parts: &mut ArrayVec<Part, MAX>) -> &Segment {
         let train = &self.trains[index];
-        let mut parts = ArrayVec::new();
+        parts.clear();
         let mut at = train.first;
         while at != END {
             parts.push(self.segments[at as usize].1);
             at = self.next[at as usize];
         }
-        (train.merged, parts)
+        &train.merged
     }
 
     /// The segments of a train, one by one.

@@ -16,6 +16,7 @@ use crate::tcp::md5;
 use crate::tcp::output::reset;
 use crate::tcp::segment::{Part, Payload, Segment};
 use crate::tcp::sock::hot::Features;
+use arrayvec::ArrayVec;
 use millrace_wire::arp::ArpPacket;
 use millrace_wire::checksum::pseudo_header_v4;
 use millrace_wire::frame::{RxCsum, RxFrame};
@@ -194,13 +195,14 @@ impl Stack {
         self.ctx
             .mib
             .add(Counter::TcpExtTCPRcvCoalesce, gro.coalesced);
+        let mut parts = ArrayVec::new();
         for index in 0..gro.trains() {
-            let (segment, parts) = gro.train(index);
+            let segment = gro.train(index, &mut parts);
             let payload = Payload {
                 frames,
                 parts: &parts,
             };
-            if self.fast(&segment, &payload) == fast::Fast::Taken {
+            if self.fast(segment, &payload) == fast::Fast::Taken {
                 continue;
             }
             // The slow path sees every segment as it came.
@@ -234,7 +236,10 @@ impl Stack {
         let outcome = fast::try_fast(sk, &mut self.ctx, seg, payload);
         if outcome == fast::Fast::Taken {
             sk.warm.counts.received(u32::from(seg.segs), seg.len);
-            self.settle(id);
+            // What was lent settles when it is delivered.
+            if sk.warm.lent == 0 {
+                self.settle(id);
+            }
         }
         outcome
     }

@@ -251,6 +251,15 @@ impl ChunkPool {
         Some(chunk)
     }
 
+    /// A chunk that is at hand, if rings may still ask for one.
+    #[inline]
+    pub(super) fn take_cached(&mut self) -> Option<Box<Chunk>> {
+        if self.available() == 0 {
+            return None;
+        }
+        self.take()
+    }
+
     /// Takes a chunk back.
     #[inline]
     pub(super) fn give(&mut self, chunk: Box<Chunk>) {

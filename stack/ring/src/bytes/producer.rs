@@ -277,10 +277,25 @@ impl ByteProducer {
     /// Makes sure that the chunks `first..=last` exist, or changes nothing.
     #[inline]
     fn secure(&mut self, first: u64, last: u64, pool: &mut ChunkPool) -> Result<(), NoMemory> {
-        if first == last && self.has_chunk(first) {
+        if first == last && (self.has_chunk(first) || self.add_chunk(first, pool)) {
             return Ok(());
         }
         self.add_chunks(first, last, pool)
+    }
+
+    /// The usual case of `add_chunks`: one that is missing, a pool that has one at hand, and a table with room for it.
+    #[inline]
+    fn add_chunk(&mut self, number: u64, pool: &mut ChunkPool) -> bool {
+        if number - self.low >= self.slots.capacity() || !self.is_counted_by(pool) {
+            return false;
+        }
+        let Some(chunk) = pool.take_cached() else {
+            return false;
+        };
+        // SAFETY: the entry is empty, so it is that of no chunk of `[head, tail)`.
+        unsafe { self.slots.replace(number, Box::into_raw(chunk)) };
+        self.held += 1;
+        true
     }
 
     fn add_chunks(&mut self, first: u64, last: u64, pool: &mut ChunkPool) -> Result<(), NoMemory> {
@@ -402,13 +417,16 @@ impl ByteProducer {
     /// Has the held chunks counted by `pool`, if another one counted them until now.
     #[inline]
     fn settle_account(&mut self, pool: &mut ChunkPool) {
-        let settled = self
-            .ledger
-            .as_ref()
-            .is_some_and(|ledger| Arc::ptr_eq(ledger, pool.ledger()));
-        if !settled {
+        if !self.is_counted_by(pool) {
             self.change_pool(pool);
         }
+    }
+
+    #[inline]
+    fn is_counted_by(&self, pool: &ChunkPool) -> bool {
+        self.ledger
+            .as_ref()
+            .is_some_and(|ledger| Arc::ptr_eq(ledger, pool.ledger()))
     }
 
     #[cold]
