@@ -9,6 +9,7 @@
 //! The same client loads both servers from core 0, the server under test has core 1. Ratios count, not figures.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod contender;
 pub mod epoll;
 pub mod lab;

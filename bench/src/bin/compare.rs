@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use millrace_bench::budget::Budget;
 use millrace_bench::contender::{Contender, Work, measure};
 use millrace_bench::lab::{Lab, sibling};
 use millrace_bench::report::{Row, as_json, table};
@@ -51,6 +52,9 @@ struct Pair {
     /// Connection counts.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256])]
     connections: Vec<usize>,
+    /// Fails when a figure is 5 % above what this file allows (bench/budget.toml).
+    #[arg(long, value_name = "FILE")]
+    budget: Option<PathBuf>,
     /// Writes the figures to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -108,16 +112,26 @@ fn veth(args: &Veth) -> Result<(), String> {
 }
 
 fn pair(args: &Pair) -> Result<(), String> {
+    let budget = args.budget.as_ref().map(|file| {
+        let named = |e: String| format!("{}: {e}", file.display());
+        let text = fs::read_to_string(file).map_err(|e| named(e.to_string()))?;
+        Budget::parse(&text).map_err(named)
+    });
+    let budget = budget.transpose()?;
     println!("{:>5} {:>28}", "conns", "instructions per round trip");
-    let mut figures = Vec::new();
+    let mut measured = Vec::new();
     for &connections in &args.connections {
         let short = instructions(connections, args.round_trips)?;
         let long = instructions(connections, args.round_trips * 2)?;
         let each = (long - short) as f64 / args.round_trips as f64;
         println!("{connections:>5} {each:>28.0}");
-        figures.push(json!({ "connections": connections, "instructions": each }));
+        measured.push((connections, each));
     }
-    write_json(args.json.as_ref(), &Value::Array(figures))
+    let figures = measured
+        .iter()
+        .map(|(connections, each)| json!({ "connections": connections, "instructions": each }));
+    write_json(args.json.as_ref(), &figures.collect())?;
+    budget.map_or(Ok(()), |budget| budget.judge(&measured))
 }
 
 /// Instructions of one whole run of `pair_rr`; the same binary and input always give the same number.
