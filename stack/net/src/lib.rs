@@ -45,6 +45,7 @@ pub use drop::{DropCounters, DropReason};
 pub use ids::{IfaceId, SockId, SockKind};
 pub use millrace_wire::time::Instant;
 pub use setup::{IfaceConfig, RouteSpec, SetupError};
+pub use sock::diag::{DiagCursor, DiagMemory, DiagSock, DiagTimer};
 pub use sock::error::SockError;
 pub use sock::errqueue::ExtendedError;
 pub use sock::flags::MsgFlags;
