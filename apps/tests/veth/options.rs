@@ -33,6 +33,17 @@ fn fetched(lab: &Lab) -> usize {
     said.parse().unwrap_or_else(|_| panic!("curl said {said}"))
 }
 
+/// What the kernel's end has counted since it was made.
+#[track_caller]
+fn kernel_counter(lab: &Lab, name: &str) -> u64 {
+    let said = lab.linux_sh(&format!("nstat -asz {name}"));
+    said.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|count| count.parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {said}"))
+}
+
 /// With `tcp_syncookies` 2 every handshake goes through a cookie, and the connection is as good as another.
 fn syn_cookies_always(driver: Driver) {
     let lab = Lab::new(driver);
@@ -95,12 +106,7 @@ fn fast_open_of_a_kernel_client(driver: Driver) {
     };
     assert_eq!(between("TcpExtTCPFastOpenCookieReqd"), (1, 0));
     assert_eq!(between("TcpExtTCPFastOpenPassive"), (0, 1));
-    let kernel = lab.linux_sh("nstat -asz TcpExtTCPFastOpenActive");
-    let active = kernel
-        .lines()
-        .find_map(|line| line.strip_prefix("TcpExtTCPFastOpenActive"))
-        .and_then(|rest| rest.split_whitespace().next());
-    assert_eq!(active, Some("1"), "{kernel}");
+    assert_eq!(kernel_counter(&lab, "TcpExtTCPFastOpenActive"), 1);
     server.stop();
 }
 
@@ -155,12 +161,6 @@ fn congestion_marks_of_the_network(driver: Driver) {
             "no packet was {name}: {said}"
         );
     }
-    let kernel = lab.linux_sh("nstat -asz IpExtInCEPkts");
-    let seen = kernel
-        .lines()
-        .find_map(|line| line.strip_prefix("IpExtInCEPkts"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|count| count.parse::<u64>().ok());
-    assert!(seen.is_some_and(|count| count > 0), "{kernel}");
+    assert!(kernel_counter(&lab, "IpExtInCEPkts") > 0);
     server.stop();
 }
