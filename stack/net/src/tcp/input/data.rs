@@ -262,7 +262,6 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
     }
     if skip > 0 {
         set_dsack(sk, ctx, seg.seq, rcv_nxt, Counter::TcpExtTCPDSACKOldSent);
-        acking::enter_quickack(sk);
     }
     let had_ofo = !sk.warm.ofo.is_empty();
     if take > 0 {
@@ -284,8 +283,12 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
         fast::check(sk);
     }
     if skip > 0 && sk.rx.state != TcpState::Close {
-        // A duplicate is reported by an ACK of its own.
-        out_ack::send_record(sk, ctx);
+        // What is partly new is acknowledged when new data would be, but what it repeats is reported by an ACK of its
+        // own.
+        acking::ack_snd_check(sk, ctx);
+        if sk.tx.want.contains(Want::ACK) {
+            out_ack::send_record(sk, ctx);
+        }
     }
     Fate::Taken
 }
