@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use millrace_wire::ipv4::{self, Ipv4Header, Ipv4View, protocol};
 use millrace_wire::seq::SeqNum;
+use millrace_wire::tcp::options::FastOpen;
 use millrace_wire::tcp::{self, OptionsBuf, SackBlock, TcpFlags, TcpHeader, TcpOptions, TcpView};
 use millrace_wire::{ethernet, icmpv4};
 
@@ -44,6 +45,8 @@ pub(super) struct Flow {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     flows: [Flow; PORTS],
+    /// The stack's newest Fast Open cookie: it is for the peer's address.
+    cookie: Option<FastOpen>,
 }
 
 impl Peer {
@@ -59,6 +62,7 @@ impl Peer {
         };
         Self {
             flows: std::array::from_fn(flow),
+            cookie: None,
         }
     }
 
@@ -96,6 +100,7 @@ impl Peer {
         else {
             return;
         };
+        self.cookie = FastOpen::parse(tcp.options()).or(self.cookie);
         let flags = tcp.flags();
         let fins = [TcpFlags::SYN, TcpFlags::FIN]
             .into_iter()
@@ -131,7 +136,7 @@ impl Peer {
                 0
             },
         };
-        let options = options(flow, template);
+        let options = options(flow, self.cookie, template);
         if header.flags.contains(TcpFlags::ACK) && header.ack.within(flow.unacked, flow.sent) {
             flow.unacked = header.ack;
         }
@@ -189,14 +194,14 @@ fn ip(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8) -> Ipv4Header {
 }
 
 /// The options of a template: none, well-formed ones as a peer would send them, or nonsense.
-fn options(flow: &mut Flow, template: &Segment) -> Vec<u8> {
+fn options(flow: &mut Flow, cookie: Option<FastOpen>, template: &Segment) -> Vec<u8> {
     let detail = u32::from(template.detail);
     let mut buf = OptionsBuf::new();
     let mut timestamps = |buf: &mut OptionsBuf, back: u32| {
         flow.our_ts = flow.our_ts.wrapping_add(detail);
         buf.timestamps(flow.our_ts.wrapping_sub(back), flow.their_ts);
     };
-    match template.options % 8 {
+    match template.options % 12 {
         1 => timestamps(&mut buf, 0),
         2 => {
             buf.sack(&blocks(flow, template));
@@ -221,9 +226,33 @@ fn options(flow: &mut Flow, template: &Segment) -> Vec<u8> {
             buf.mss(u16::from(template.detail));
         }
         7 => timestamps(&mut buf, 1 << (detail % 32)),
+        8 | 9 => {
+            buf.mss(1_460);
+            if template.options % 12 == 9 {
+                buf.sack_permitted();
+                timestamps(&mut buf, 0);
+            }
+            buf.fast_open(&fast_open(cookie, template.detail));
+        }
+        10 => {
+            // A signature that cannot be right.
+            buf.md5();
+        }
         _ => {}
     }
     buf.as_bytes().to_vec()
+}
+
+/// The option of a SYN as Fast Open has it: asks for a cookie, brings the one that the stack gave, or a made-up one.
+fn fast_open(given: Option<FastOpen>, detail: u8) -> FastOpen {
+    let made_up = [detail; 16];
+    let cookie = match detail % 4 {
+        0 => &[],
+        1 => &made_up[..usize::from(detail % 17)],
+        _ => given.as_ref().map_or(&[][..], FastOpen::as_bytes),
+    };
+    let experimental = detail & 4 != 0;
+    FastOpen::cookie(cookie, experimental).unwrap_or(FastOpen::request(experimental))
 }
 
 /// Three blocks above the first unacknowledged byte, or below it.

@@ -1,12 +1,14 @@
 //! Plays a tape on a stack.
 
+mod calls;
+
 use std::collections::VecDeque;
-use std::net::{Shutdown, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use millrace_net::link::{LinkConfig, LinkKind};
-use millrace_net::{Census, Config, IfaceConfig, MsgFlags, RouteSpec, SockId, SockOpt};
+use millrace_net::{Census, Config, IfaceConfig, RouteSpec, SockId};
 use millrace_wire::arp::{ArpOp, ArpPacket};
 use millrace_wire::ethernet::{EtherType, EthernetView, HEADER_LEN};
 use millrace_wire::mac::MacAddr;
@@ -266,81 +268,6 @@ impl Player {
         });
         self.frame(frame);
     }
-
-    /// One socket call; errors are as good as results.
-    fn call(&mut self, what: u8, which: u8, n: u16) {
-        let now = self.host.now();
-        let sock = self.sockets[usize::from(which) % self.sockets.len()];
-        let stack = self.host.stack();
-        match what % 16 {
-            0 | 1 => {
-                if self.sockets.len() < MAX_SOCKETS
-                    && let Ok((child, _)) = stack.accept(now, self.sockets[0])
-                {
-                    self.sockets.push(child);
-                }
-            }
-            2 | 3 => drop(stack.send(now, sock, &vec![0x33; usize::from(n)], MsgFlags::NONE)),
-            4 => drop(stack.send(now, sock, &vec![0x33; usize::from(n)], MsgFlags::MORE)),
-            5 | 6 => drop(stack.recv(now, sock, &mut vec![0; usize::from(n)], MsgFlags::NONE)),
-            7 => drop(stack.recv(now, sock, &mut vec![0; usize::from(n)], MsgFlags::PEEK)),
-            8 => drop(stack.shutdown(
-                now,
-                sock,
-                [Shutdown::Read, Shutdown::Write, Shutdown::Both][usize::from(n) % 3],
-            )),
-            9 if self.sockets.len() > 1 && usize::from(which) % self.sockets.len() > 0 => {
-                let _ = stack.close(now, sock);
-                self.sockets
-                    .swap_remove(usize::from(which) % self.sockets.len());
-            }
-            10 if usize::from(which) % self.sockets.len() > 0 => stack.abort(now, sock),
-            11 | 12 => drop(stack.set_option(now, sock, option(which, n))),
-            13 => drop(stack.readiness(sock).map(|_| stack.take_error(sock))),
-            14 => self.connect(which),
-            _ => drop((
-                stack.send_space(sock),
-                stack.recv_len(sock),
-                stack.peer_addr(sock),
-            )),
-        }
-        self.host.flush();
-        self.look();
-    }
-
-    fn connect(&mut self, who: u8) {
-        let now = self.host.now();
-        let stack = self.host.stack();
-        if self.sockets.len() >= MAX_SOCKETS {
-            return;
-        }
-        let Ok(sock) = stack.tcp_socket() else { return };
-        let to = self.peer.remote(who);
-        let _ = stack.connect(now, sock, to);
-        if let Ok(local) = stack.local_addr(sock) {
-            self.peer.called(to.port(), local.port());
-        }
-        self.sockets.push(sock);
-    }
-}
-
-fn option(which: u8, n: u16) -> SockOpt {
-    let on = n & 1 == 1;
-    let number = u32::from(n);
-    match which % 12 {
-        0 => SockOpt::NoDelay(on),
-        1 => SockOpt::Cork(on),
-        2 => SockOpt::QuickAck(i32::from(n % 3)),
-        3 => SockOpt::KeepAlive(on),
-        4 => SockOpt::KeepIdle(number % 40_000),
-        5 => SockOpt::KeepCnt(number % 200),
-        6 => SockOpt::Linger(on.then(|| Duration::from_secs(u64::from(n / 2)))),
-        7 => SockOpt::SndBuf(number * 16),
-        8 => SockOpt::RcvBuf(number * 16),
-        9 => SockOpt::UserTimeout(number),
-        10 => SockOpt::MaxSeg(n),
-        _ => SockOpt::Linger2(i32::from(n.cast_signed())),
-    }
 }
 
 fn arp_answer(request: &[u8]) -> Option<Vec<u8>> {
@@ -382,6 +309,41 @@ mod tests {
                 assert_eq!(state, Ok(TcpState::Established));
             }
         }
+    }
+
+    #[test]
+    fn seeds_reach_what_they_are_named_for() {
+        let counted = |player: &Player, name: &str| player.host.stack_ref().mib().get(name);
+        let played = |mut player: Player, seeds: &[super::super::seeds::Seed], name: &str, head| {
+            let seed = seeds.iter().find(|seed| seed.name == name);
+            let mut tape = Tape::new(&seed.expect("a seed of this name").bytes[head..]);
+            while let Some(op) = tape.op() {
+                player.op(&op);
+            }
+            player
+        };
+        let listening = |name: &str| {
+            let player = Player::listening(LinkKind::Ethernet);
+            played(player, &super::super::seeds::listening(), name, 0)
+        };
+        let established = |name: &str| {
+            let mut player = Player::listening(LinkKind::Ip);
+            player.establish(0, 4, 7);
+            played(player, &super::super::seeds::established(), name, 2)
+        };
+        let player = listening("fast-open-server");
+        // One wish, and one cookie that is too short to be one.
+        assert_eq!(counted(&player, "TcpExtTCPFastOpenCookieReqd"), Some(2));
+        assert_eq!(counted(&player, "TcpExtTCPFastOpenPassive"), Some(1));
+        let player = listening("cookies");
+        assert_eq!(counted(&player, "TcpExtSyncookiesRecv"), Some(1));
+        let player = listening("signed-listener");
+        assert!(counted(&player, "TcpExtTCPMD5NotFound") > Some(0));
+        let player = established("disconnect");
+        assert_eq!(
+            player.host.stack_ref().state(player.sockets[1]),
+            Ok(TcpState::SynSent),
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
+const URG: u8 = 0x20;
 
 /// A tape with its name.
 #[derive(Debug, Clone)]
@@ -64,6 +65,40 @@ fn wait_ms(ms: u8) -> Op {
 
 fn call(what: u8, n: u16) -> Op {
     Op::Call { what, which: 1, n }
+}
+
+fn sysctl(which: u8, n: u16) -> Op {
+    Op::Call { what: 25, which, n }
+}
+
+/// A client asks for a cookie, and comes back with it and data in its SYN.
+fn fast_open_server() -> Vec<Op> {
+    let syn = |who, detail, len| {
+        Op::Segment(Segment {
+            who,
+            flags: SYN,
+            window: 60_000,
+            options: 8,
+            detail,
+            len,
+            ..Segment::default()
+        })
+    };
+    let option = Op::Call {
+        what: 28,
+        which: 0,
+        n: 0x0503,
+    };
+    vec![
+        sysctl(2, 0),
+        option,
+        syn(0, 0, 0),
+        wait_ms(10),
+        syn(1, 2, 100),
+        ACCEPT,
+        syn(2, 1, 50),
+        wait_ms(255),
+    ]
 }
 
 fn handshake(who: u8) -> Vec<Op> {
@@ -151,6 +186,45 @@ pub fn listening() -> Vec<Seed> {
             "arp",
             &[],
             &[request, Op::Arp { op: 1, spoof: 1 }, echo_request],
+        ),
+        tape("fast-open-server", &[], &fast_open_server()),
+        tape(
+            "fast-open-client",
+            &[],
+            &[
+                Op::Call {
+                    what: 22,
+                    which: 0,
+                    n: 500,
+                },
+                wait_ms(255),
+                Op::Call {
+                    what: 22,
+                    which: 1,
+                    n: 0x8000 | 500,
+                },
+                wait_ms(255),
+            ],
+        ),
+        tape(
+            "signed-listener",
+            &[],
+            &with(
+                vec![Op::Call {
+                    what: 23,
+                    which: 0,
+                    n: 32 << 8 | 1,
+                }],
+                &with(handshake(0), &[syn(1, 10), syn(2, 4)]),
+            ),
+        ),
+        tape(
+            "cookies",
+            &[],
+            &with(
+                vec![sysctl(0, 1)],
+                &with(handshake(0), &[data(0, 50), sysctl(0, 0), wait_ms(255)]),
+            ),
         ),
         tape(
             "connect",
@@ -294,6 +368,91 @@ pub fn established() -> Vec<Seed> {
                 call(2, 9_000),
                 acked(0),
             ],
+        ),
+        tape(
+            "urgent-out",
+            &head,
+            &[
+                call(16, 9),
+                call(2, 10),
+                acked(0),
+                call(16, 1),
+                wait_ms(255),
+            ],
+        ),
+        tape(
+            "urgent-in",
+            &head,
+            &[
+                Op::Segment(Segment {
+                    damage: 5,
+                    window: 5,
+                    ..exactly(ACK | PSH | URG, 10)
+                }),
+                call(18, 0),
+                call(5, 100),
+                call(18, 0),
+                call(19, 0),
+                call(5, 100),
+            ],
+        ),
+        tape(
+            "message-flags",
+            &head,
+            &[
+                data(0, 1_000),
+                call(20, 1_600),
+                call(21, 0x0122),
+                call(21, 0x4160),
+                call(17, 0x8080),
+                acked(0),
+                call(17, 0x4080),
+            ],
+        ),
+        tape(
+            "disconnect",
+            &head,
+            &[
+                data(0, 100),
+                call(26, 0),
+                call(27, 2),
+                call(31, 3),
+                wait_ms(255),
+            ],
+        ),
+        tape(
+            "rare-options",
+            &head,
+            &[
+                call(28, 0x0001),
+                call(28, 0x0110),
+                data(0, 100),
+                call(5, 10),
+                call(28, 0x0740),
+                data(100, 900),
+                call(30, 1),
+                call(5, 2_000),
+            ],
+        ),
+        tape(
+            "settings-change",
+            &head,
+            &[
+                sysctl(10, 0),
+                data(0, 1_400),
+                data(1_400, 1_400),
+                sysctl(6, 0),
+                sysctl(8, 0),
+                data(3_000, 100),
+                sysctl(10, 1),
+                data(2_800, 200),
+                call(5, 5_000),
+            ],
+        ),
+        tape(
+            "key-comes",
+            &head,
+            &[call(23, 32 << 8 | 1), data(0, 10), call(2, 10)],
         ),
         tape(
             "keepalive",
