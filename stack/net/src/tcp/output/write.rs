@@ -199,7 +199,10 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool, 
         at += 1;
     }
     sk.tx.snd_nxt = at;
-    event_data_sent(sk, ctx);
+    // A lone FIN answers nothing: it leaves the connection as quick to acknowledge as it was.
+    if octets > 0 {
+        event_data_sent(sk, ctx);
+    }
     ctx.mib.add(
         Counter::TcpExtTCPOrigDataSent,
         u64::from(octets.div_ceil(mss.max(1)).max(u32::from(fin))),
