@@ -381,7 +381,8 @@ impl Stack {
                 self.ctx.mib.inc(Counter::IcmpInDestUnreachs);
             }
             IcmpError::TimeExceeded { .. } => self.ctx.mib.inc(Counter::IcmpInTimeExcds),
-            IcmpError::ParameterProblem | IcmpError::SourceQuench => {}
+            IcmpError::ParameterProblem => self.ctx.mib.inc(Counter::IcmpInParmProbs),
+            IcmpError::SourceQuench => self.ctx.mib.inc(Counter::IcmpInSrcQuenchs),
         }
         if quoted.protocol != protocol::TCP || !self.ctx.routes.is_local(quoted.src) {
             return Err(DropReason::IcmpNoMatch);
@@ -408,7 +409,12 @@ impl Stack {
         match found.map(|p| (p.kind(), p.index())) {
             Some((SockKind::Tcp, index)) => self.icmp_to_socket(index, error, quoted),
             Some((SockKind::Request, index)) => self.icmp_to_request(index, error, quoted),
-            _ => Err(DropReason::IcmpNoMatch),
+            found => {
+                if found.is_none() {
+                    self.ctx.mib.inc(Counter::IcmpInErrors);
+                }
+                Err(DropReason::IcmpNoMatch)
+            }
         }
     }
 
@@ -474,6 +480,7 @@ impl Stack {
             _ => false,
         };
         if fatal {
+            self.ctx.mib.inc(Counter::TcpExtListenDrops);
             self.drop_request(self.socks.requests.id_at(index));
         }
         Ok(())

@@ -52,6 +52,10 @@ mib! {
     IcmpInDestUnreachs
     /// ICMP time exceeded received
     IcmpInTimeExcds
+    /// ICMP parameter problem received
+    IcmpInParmProbs
+    /// ICMP source quench received
+    IcmpInSrcQuenchs
     /// ICMP echo requests received
     IcmpInEchos
     /// ICMP echo replies received
@@ -108,6 +112,10 @@ mib! {
     TcpExtTSEcrRejected
     /// Segments dropped by PAWS in an established connection
     TcpExtPAWSEstab
+    /// ACKs of old data that PAWS dropped without an answer
+    TcpExtPAWSOldAck
+    /// Segments for TIME_WAIT with an old timestamp
+    TcpExtPAWSTimewait
     /// Segments dropped because they reach past the window
     TcpExtBeyondWindow
     /// ICMP errors that arrived for a sequence number out of the window
@@ -116,7 +124,7 @@ mib! {
     TcpExtTW
     /// Of them, those with a time of four seconds at most
     TcpExtTWKilled
-    /// TIME_WAIT sockets reused by a new connection
+    /// TIME_WAIT sockets that a connect of ours took the ports of
     TcpExtTWRecycled
     /// Delayed ACKs sent
     TcpExtDelayedACKs
@@ -146,6 +154,16 @@ mib! {
     TcpExtTCPSlowStartRetrans
     /// Retransmission timeouts
     TcpExtTCPTimeouts
+    /// Recoveries without SACK that ended in a timeout
+    TcpExtTCPRenoRecoveryFail
+    /// Recoveries with SACK that ended in a timeout
+    TcpExtTCPSackRecoveryFail
+    /// Timeouts after duplicate ACKs, without SACK
+    TcpExtTCPRenoFailures
+    /// Timeouts after SACKs
+    TcpExtTCPSackFailures
+    /// Timeouts of what was sent after another timeout, before that was over
+    TcpExtTCPLossFailures
     /// Tail loss probes sent
     TcpExtTCPLossProbes
     /// Tail losses that a probe repaired
@@ -176,11 +194,11 @@ mib! {
     TcpExtTCPReqQFullDrop
     /// Segments merged by GRO into the one before
     TcpExtTCPRcvCoalesce
-    /// Out-of-order segments stored
+    /// Out-of-order segments received
     TcpExtTCPOFOQueue
     /// Out-of-order segments dropped
     TcpExtTCPOFODrop
-    /// Out-of-order segments that brought nothing new
+    /// Out-of-order segments that brought nothing new, or that a later one covers
     TcpExtTCPOFOMerge
     /// Challenge ACKs sent
     TcpExtTCPChallengeACK
@@ -220,7 +238,11 @@ mib! {
     TcpExtTCPACKSkippedSeq
     /// Duplicate ACKs suppressed by the rate limit, challenge
     TcpExtTCPACKSkippedChallenge
-    /// Window probes sent
+    /// Duplicate ACKs suppressed by the rate limit, FIN_WAIT2
+    TcpExtTCPACKSkippedFinWait2
+    /// Duplicate ACKs suppressed by the rate limit, TIME_WAIT
+    TcpExtTCPACKSkippedTimeWait
+    /// Window probes sent without data
     TcpExtTCPWinProbe
     /// Keepalive probes sent
     TcpExtTCPKeepAlive

@@ -54,8 +54,6 @@ const UNLIKE: &[(&str, &str)] = &[
 const REFUTED: &[(&str, &str)] = &[
     ("fastopen/client_deferred.pkt", "TcpExtTCPSlowStartRetrans"),
     ("fastopen/server_data.pkt", "TcpExtTCPDelivered"),
-    ("handshake/simultaneous_open.pkt", "TcpExtTCPSynRetrans"),
-    ("handshake/simultaneous_open.pkt", "TcpRetransSegs"),
     ("icmp/frag_needed.pkt", "TcpExtTCPSlowStartRetrans"),
     ("loss/tail_loss_probe.pkt", "TcpExtTCPDSACKIgnoredNoUndo"),
     ("loss/tail_loss_probe.pkt", "TcpExtTCPDSACKRecvSegs"),

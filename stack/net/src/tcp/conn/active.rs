@@ -3,6 +3,7 @@
 use crate::core::Ctx;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
+use crate::tcp::fastopen::server;
 use crate::tcp::input::{ecn, fast};
 use crate::tcp::md5;
 use crate::tcp::output::{self, window};
@@ -156,10 +157,11 @@ pub(crate) fn open(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
 }
 
-/// Simultaneous open: our SYN goes out again, with an ACK.
+/// Simultaneous open: our SYN goes out again, with an ACK, which is no retransmission (Linux `tcp_send_synack`). The
+/// SYN-ACK of a Fast Open child is one when it is not the first.
 pub(crate) fn send_syn_ack(sk: &mut TcpSock, ctx: &mut Ctx) {
     debug_assert!(sk.rx.state == TcpState::SynRecv);
-    if sk.records.is_empty() {
+    if sk.records.is_empty() || !server::is_pending(sk) {
         sk.tx.want.insert(Want::SYN);
     } else {
         sk.records.mark_lost(0);

@@ -3,7 +3,7 @@
 use crate::core::{Reply, Stack};
 use crate::drop::DropReason;
 use crate::ids::SockId;
-use crate::stats::Counter;
+use crate::stats::{Counter, Mib};
 use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::input::Fate;
 use crate::tcp::input::validate::{PAWS_24DAYS, may_always_answer};
@@ -149,7 +149,9 @@ impl Stack {
         };
         let status = match mini.substate {
             Substate::FinWait2 => fin_wait2(mini, seg, ts, now_ms, seconds),
-            Substate::TimeWait => time_wait(mini, seg, ts, now_ms, seconds, rfc1337),
+            Substate::TimeWait => {
+                time_wait(mini, seg, ts, now_ms, seconds, rfc1337, &mut self.ctx.mib)
+            }
         };
         self.arm_time_wait(tw);
         match status {
@@ -182,7 +184,6 @@ impl Stack {
         let Some(listener) = listener else {
             return self.time_wait_ack(tw, seg, DropReason::TcpTimeWait);
         };
-        self.ctx.mib.inc(Counter::TcpExtTWRecycled);
         self.kill_time_wait(tw);
         self.listener_input(listener, seg, payload, Some(iss))
     }
@@ -195,6 +196,10 @@ impl Stack {
         };
         if !may_always_answer(seg) {
             if mini.last_oow_ack != 0 && now.wrapping_sub(mini.last_oow_ack) < limit {
+                self.ctx.mib.inc(match mini.substate {
+                    Substate::FinWait2 => Counter::TcpExtTCPACKSkippedFinWait2,
+                    Substate::TimeWait => Counter::TcpExtTCPACKSkippedTimeWait,
+                });
                 return Fate::Dropped(reason);
             }
             mini.last_oow_ack = now;
@@ -275,6 +280,7 @@ fn time_wait(
     now_ms: u64,
     seconds: u32,
     rfc1337: bool,
+    mib: &mut Mib,
 ) -> Status {
     let paws = paws_reject(mini, seg, ts, seconds);
     let rst = seg.has(TcpFlags::RST);
@@ -294,6 +300,9 @@ fn time_wait(
         || mini.ts_ok && ts.is_some_and(|t| (mini.ts_recent.wrapping_sub(t.val) as i32) < 0);
     if seg.has(TcpFlags::SYN) && !rst && !seg.has(TcpFlags::ACK) && !paws && newer {
         return Status::Syn(mini.snd_nxt + 65_535 + 2);
+    }
+    if paws {
+        mib.inc(Counter::TcpExtPAWSTimewait);
     }
     if rst {
         return Status::Silent;

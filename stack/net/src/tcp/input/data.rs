@@ -326,6 +326,9 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
         }
         outcome = store(sk, ctx, payload, start, end);
     }
+    if outcome == Fate::Taken {
+        ctx.mib.inc(Counter::TcpExtTCPOFOQueue);
+    }
     if seg.has(TcpFlags::FIN) && take == seg.len && outcome == Fate::Taken {
         sk.warm.ofo.set_fin(end);
     }
@@ -359,8 +362,8 @@ fn store(
         return Fate::Dropped(reason);
     }
     match sk.warm.ofo.add(start, end) {
-        Added::New => {
-            ctx.mib.inc(Counter::TcpExtTCPOFOQueue);
+        Added::New { covers } => {
+            ctx.mib.add(Counter::TcpExtTCPOFOMerge, u64::from(covers));
             if let Some((from, to)) = overlap {
                 set_dsack(sk, ctx, from, to, Counter::TcpExtTCPDSACKOfoSent);
             }

@@ -13,8 +13,8 @@ const MAX_BLOCKS: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Added {
-    /// Some of it is new.
-    New,
+    /// Some of it is new; this many ranges lie wholly in it.
+    New { covers: u32 },
     /// Nothing of it is new.
     Duplicate,
     /// Too many ranges: nothing was noted.
@@ -179,6 +179,8 @@ impl Ofo {
         if first == last && o.ranges.len() >= MAX_RANGES {
             return Added::Full;
         }
+        let covered = |r: &&(SeqNum, SeqNum)| r.0.at_or_after(start) && r.1.at_or_before(end);
+        let covers = o.ranges[first..last].iter().filter(covered).count() as u32;
         let mut merged = (start, end);
         if first < last {
             merged = (
@@ -188,7 +190,7 @@ impl Ofo {
         }
         o.ranges.splice(first..last, [merged]);
         o.remember(o.block(merged.0, merged.1));
-        Added::New
+        Added::New { covers }
     }
 
     /// `rcv_nxt` moved: ranges that it reached are in order now. Returns where it can go.

@@ -245,7 +245,8 @@ fn fin_wait2(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
     }
     let data_end = seg.seq + seg.len;
     if sk.cold.opts.linger2.is_some_and(|s| s < 0) {
-        ctx.mib.inc(Counter::TcpExtTCPAbortOnLinger);
+        // As the kernel counts it; `AbortOnLinger` is for a close in FIN_WAIT2.
+        ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
         close::done(sk, ctx);
         return Some(Fate::Reset(DropReason::TcpClosed));
     }

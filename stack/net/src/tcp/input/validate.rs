@@ -43,6 +43,7 @@ pub(crate) fn incoming(
         }
         if seg.seq == seg.end_seq() && seg.has(TcpFlags::ACK) && seg.seq.before(sk.rx.rcv_nxt) {
             // An ACK that was overtaken is common, and needs no answer.
+            ctx.mib.inc(Counter::TcpExtPAWSOldAck);
             return drop(DropReason::TcpPaws);
         }
         ctx.mib.inc(Counter::TcpExtPAWSEstab);

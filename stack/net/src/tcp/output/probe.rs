@@ -50,7 +50,7 @@ pub(crate) fn tail_loss(
             return Turn::Full;
         }
     } else if let Some(last) = (sk.records.len() as usize).checked_sub(1) {
-        match rtx::one(sk, ctx, path, batch, last) {
+        match rtx::one(sk, ctx, path, batch, last, rtx::Copy::Probe) {
             rtx::Sent::DeviceFull => return Turn::Full,
             rtx::Sent::Yes => sk.warm.recovery.tlp_retrans = true,
             rtx::Sent::OutOfWindow => {}
@@ -96,16 +96,18 @@ fn send_new(
         marks,
     });
     sk.tx.snd_nxt = seq + octets;
+    ctx.mib.inc(Counter::TcpExtTCPOrigDataSent);
     Turn::Done
 }
 
 /// The window-probe timer: what fits into the window goes, else an empty probe (Linux `tcp_write_wakeup`).
 pub(crate) fn wakeup(sk: &mut TcpSock, ctx: &mut Ctx) {
-    ctx.mib.inc(Counter::TcpExtTCPWinProbe);
-    let open = sk.tx.wnd_end().after(sk.tx.snd_nxt);
-    sk.tx
-        .want
-        .insert(if open { Want::WAKEUP } else { Want::PROBE });
+    if sk.tx.wnd_end().after(sk.tx.snd_nxt) {
+        sk.tx.want.insert(Want::WAKEUP);
+    } else {
+        ctx.mib.inc(Counter::TcpExtTCPWinProbe);
+        sk.tx.want.insert(Want::PROBE);
+    }
 }
 
 /// Less than a segment fits, and nothing is in the network: send that much.

@@ -36,7 +36,7 @@ pub(crate) fn retransmit(
         if batch.room() == 0 {
             return Turn::Full;
         }
-        match one(sk, ctx, path, batch, index) {
+        match one(sk, ctx, path, batch, index, Copy::Repair) {
             Sent::Yes => {
                 any = true;
                 count(sk, ctx, forced);
@@ -74,6 +74,15 @@ pub(crate) enum Sent {
     OutOfWindow,
 }
 
+/// Why a record is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copy {
+    /// It is taken for lost.
+    Repair,
+    /// As a tail loss probe.
+    Probe,
+}
+
 /// Sends one record again, cut to the MSS of now.
 pub(crate) fn one(
     sk: &mut TcpSock,
@@ -81,6 +90,7 @@ pub(crate) fn one(
     path: &Path<'_>,
     batch: &mut dyn TxBatch,
     index: usize,
+    copy: Copy,
 ) -> Sent {
     let Some(record) = sk.records.get(index).copied() else {
         return Sent::OutOfWindow;
@@ -94,7 +104,7 @@ pub(crate) fn one(
             return Sent::DeviceFull;
         }
         ctx.mib.inc(Counter::TcpExtTCPSynRetrans);
-        account(sk, ctx, index, 0);
+        account(sk, ctx, index, 0, copy);
         return Sent::Yes;
     }
     let mss = u32::from(segment::current_mss(sk));
@@ -124,7 +134,7 @@ pub(crate) fn one(
     if packets == 0 {
         return Sent::DeviceFull;
     }
-    account(sk, ctx, index, len);
+    account(sk, ctx, index, len, copy);
     Sent::Yes
 }
 
@@ -134,10 +144,14 @@ fn payload(record: &TxRecord) -> u32 {
     record.end.bytes_since(record.seq) - u32::from(fin)
 }
 
-fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32) {
+fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32, copy: Copy) {
     sk.cold.events.total_retrans += 1;
     sk.cold.events.bytes_retrans += u64::from(len);
-    sk.records.mark_retransmitted(index, ctx.now);
     ctx.mib.inc(Counter::TcpRetransSegs);
-    sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
+    if copy == Copy::Probe {
+        sk.records.mark_probed(index, ctx.now);
+    } else {
+        sk.records.mark_retransmitted(index, ctx.now);
+        sk.warm.recovery.retrans_stamp.get_or_insert(ctx.now);
+    }
 }

@@ -104,7 +104,9 @@ pub(crate) fn transmit(
             sk.rx.ecn.remove(EcnFlags::QUEUE_CWR);
         }
         // RFC 4022: less what only repeats octets that were sent before.
-        if octets == 0 || (job.seq + octets).after(sk.tx.snd_nxt) {
+        let fin = job.last.contains(TcpFlags::FIN) && octets == job.len;
+        let end = job.seq + octets + u32::from(fin);
+        if end == job.seq || end.after(sk.tx.snd_nxt) {
             ctx.mib.add(Counter::TcpOutSegs, u64::from(packets));
         }
         ctx.mib.add(Counter::IpOutRequests, u64::from(packets));
@@ -293,7 +295,7 @@ fn syn_data(sk: &TcpSock) -> u32 {
     fastopen.map_or(0, |f| f.active.syn_data)
 }
 
-/// The SYN, for the first time: it gets a record like any segment.
+/// The SYN, for the first time: it gets a record like any segment. When the opens crossed it has one.
 pub(crate) fn send_syn(
     sk: &mut TcpSock,
     ctx: &mut Ctx,
@@ -305,6 +307,10 @@ pub(crate) fn send_syn(
         return Turn::Full;
     }
     sk.tx.want.remove(Want::SYN);
+    if !sk.records.is_empty() {
+        sk.records.sent_anew(ctx.now);
+        return Turn::Done;
+    }
     let (seq, end) = (sk.warm.iss, sk.warm.iss + 1);
     sk.records.push(TxRecord {
         seq,

@@ -216,6 +216,21 @@ impl Records {
         r.sent_at = now;
     }
 
+    /// The first record, a SYN, went out in another form.
+    pub(crate) fn sent_anew(&mut self, now: Instant) {
+        if let Some(first) = self.queue.front_mut() {
+            first.sent_at = now;
+        }
+    }
+
+    /// A copy of the record goes out as a probe: it does not count as in the network (Linux `__tcp_retransmit_skb`).
+    pub(crate) fn mark_probed(&mut self, index: usize, now: Instant) {
+        if let Some(r) = self.queue.get_mut(index) {
+            r.marks.insert(Marks::EVER_RETRANS);
+            r.sent_at = now;
+        }
+    }
+
     /// Forgets all that the peer said by SACK (reneging, time-out without SACK).
     pub(crate) fn clear_sacked(&mut self) {
         for r in &mut self.queue {

@@ -7,7 +7,7 @@ use crate::tcp::conn::close;
 use crate::tcp::conn::synack::SYNACK_RTO;
 use crate::tcp::fastopen;
 use crate::tcp::output;
-use crate::tcp::recovery::machine;
+use crate::tcp::recovery::machine::{self, CaState};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, INFINITE_SSTHRESH, Want};
 use crate::tcp::state::{StateSet, TcpState};
@@ -61,6 +61,7 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
         give_up(sk, ctx);
         return;
     }
+    count_failure(sk, ctx);
     machine::enter_loss(sk, ctx);
     let recovery = &mut sk.warm.recovery;
     sk.cold.events.timed_out(ctx.now, recovery.retransmits == 0);
@@ -86,6 +87,24 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.tx.want.insert(Want::RTX_HEAD);
     let rto = clamp_to_user_timeout(sk, ctx, sk.warm.rtt.rto());
     sk.warm.timers.rtx = Some((ctx.now + rto, Rtx::Timeout));
+}
+
+/// The first time-out of a row says that what was going on before did not help (Linux `tcp_retransmit_timer`).
+fn count_failure(sk: &TcpSock, ctx: &mut Ctx) {
+    let recovery = &sk.warm.recovery;
+    if recovery.retransmits > 0 {
+        return;
+    }
+    let sack = sk.rx.features.contains(Features::SACK);
+    let counter = match recovery.state {
+        CaState::Recovery if sack => Counter::TcpExtTCPSackRecoveryFail,
+        CaState::Recovery => Counter::TcpExtTCPRenoRecoveryFail,
+        CaState::Loss => Counter::TcpExtTCPLossFailures,
+        CaState::Open | CaState::Cwr if sk.records.sacked() == 0 => return,
+        _ if sack => Counter::TcpExtTCPSackFailures,
+        _ => Counter::TcpExtTCPRenoFailures,
+    };
+    ctx.mib.inc(counter);
 }
 
 /// The SYN-ACK of a Fast Open child: its timer is that of a handshake, not of data.
