@@ -10,61 +10,82 @@ pub(crate) const MAX: usize = 64;
 /// Longest train, octets.
 const MAX_TRAIN: u32 = 65_535;
 const END: u8 = u8::MAX;
+/// Buckets that flows are looked up by; a poll of many flows must not compare each with each.
+const BUCKETS: usize = 64;
 
 struct Train {
-    merged: Segment,
     first: u8,
     last: u8,
-    /// Length of the first segment: a shorter one ends the train.
-    mss: u32,
+    /// The next older train of the same bucket.
+    older: u8,
     open: bool,
+    /// What the first segment said before others were merged into it; a shorter one than it ends the train.
+    mss: u32,
+    flags: TcpFlags,
 }
 
 /// The segments of one poll, sorted into trains in the order of their first segments.
-#[derive(Default)]
 pub(crate) struct Gro {
+    /// The first of a train stands for all of it: longer, with the flags of all.
     segments: ArrayVec<(Segment, Part), MAX>,
     /// The next segment of the same train.
-    next: ArrayVec<u8, MAX>,
+    next: [u8; MAX],
     trains: ArrayVec<Train, MAX>,
+    /// The newest train of each bucket.
+    buckets: [u8; BUCKETS],
     /// Segments that were merged into the one before.
     pub coalesced: u64,
 }
 
 impl Gro {
+    pub(crate) fn new() -> Self {
+        Self {
+            segments: ArrayVec::new(),
+            next: [END; MAX],
+            trains: ArrayVec::new(),
+            buckets: [END; BUCKETS],
+            coalesced: 0,
+        }
+    }
+
     /// Adds a segment; the caller has seen to it that there is room.
+    #[inline]
     pub(crate) fn push(&mut self, segment: Segment, payload: Part) {
-        let index = self.segments.len() as u8;
-        if self.segments.try_push((segment, payload)).is_err() {
+        if self.segments.is_full() {
             return;
         }
-        self.next.push(END);
-        let flow =
-            |t: &&mut Train| t.merged.hash == segment.hash && t.merged.tuple == segment.tuple;
-        let mut tail = None;
-        if let Some(train) = self.trains.iter_mut().rev().find(flow) {
-            if follows(train, &segment) {
-                merge(train, &segment);
-                tail = Some(train.last);
-                train.last = index;
-                self.coalesced += 1;
-            } else {
+        let index = self.segments.len();
+        self.segments.push((segment, payload));
+        let (before, this) = self.segments.split_at_mut(index);
+        let segment = &this[0].0;
+        let bucket = segment.hash as usize % BUCKETS;
+        let newest = self.buckets[bucket];
+        let mut at = newest;
+        while let Some(train) = self.trains.get_mut(at as usize) {
+            let head = &mut before[train.first as usize].0;
+            if head.hash != segment.hash || head.tuple != segment.tuple {
+                at = train.older;
+                continue;
+            }
+            if !follows(train, head, segment) {
                 train.open = false;
+                break;
             }
+            merge(train, head, segment);
+            self.next[train.last as usize] = index as u8;
+            train.last = index as u8;
+            self.coalesced += 1;
+            return;
         }
-        match tail {
-            Some(last) => self.next[last as usize] = index,
-            None => {
-                let open = segment.simple && segment.len > 0 && segment.flags == TcpFlags::ACK;
-                self.trains.push(Train {
-                    merged: segment,
-                    first: index,
-                    last: index,
-                    mss: segment.len,
-                    open,
-                });
-            }
-        }
+        self.buckets[bucket] = self.trains.len() as u8;
+        self.trains.push(Train {
+            first: index as u8,
+            last: index as u8,
+            older: newest,
+            open: segment.simple && segment.len > 0 && segment.flags == TcpFlags::ACK,
+            mss: segment.len,
+            flags: segment.flags,
+        });
     }
 
     pub(crate) fn trains(&self) -> usize {
@@ -72,6 +93,7 @@ impl Gro {
     }
 
     /// A train as one segment; `parts` becomes its payload's.
+    #[inline]
     pub(crate) fn train(&self, index: usize, parts: &mut ArrayVec<Part, MAX>) -> &Segment {
         let train = &self.trains[index];
         parts.clear();
@@ -80,25 +102,28 @@ impl Gro {
             parts.push(self.segments[at as usize].1);
             at = self.next[at as usize];
         }
-        &train.merged
+        &self.segments[train.first as usize].0
     }
 
-    /// The segments of a train, one by one.
+    /// The segments of a train one by one, as they came.
     pub(crate) fn members(&self, index: usize) -> impl Iterator<Item = (Segment, Part)> + '_ {
-        let mut at = self.trains[index].first;
+        let train = &self.trains[index];
+        let mut at = train.first;
         core::iter::from_fn(move || {
-            let entry = self.segments.get(at as usize).copied();
-            if entry.is_some() {
-                at = self.next[at as usize];
+            let mut entry = self.segments.get(at as usize).copied()?;
+            if at == train.first {
+                entry.0.len = train.mss;
+                entry.0.segs = 1;
+                entry.0.flags = train.flags;
             }
-            entry
+            at = self.next[at as usize];
+            Some(entry)
         })
     }
 }
 
 /// The segment may ride on the train: nothing but sequence number, length and PSH differs.
-fn follows(train: &Train, seg: &Segment) -> bool {
-    let head = &train.merged;
+fn follows(train: &Train, head: &Segment, seg: &Segment) -> bool {
     train.open
         && seg.flags.without(TcpFlags::PSH) == TcpFlags::ACK
         && seg.simple
@@ -112,9 +137,9 @@ fn follows(train: &Train, seg: &Segment) -> bool {
         && head.len + seg.len <= MAX_TRAIN
 }
 
-fn merge(train: &mut Train, seg: &Segment) {
-    train.merged.len += seg.len;
-    train.merged.segs += 1;
-    train.merged.flags |= seg.flags;
+fn merge(train: &mut Train, head: &mut Segment, seg: &Segment) {
+    head.len += seg.len;
+    head.segs += 1;
+    head.flags |= seg.flags;
     train.open = seg.len == train.mss && !seg.flags.contains(TcpFlags::PSH);
 }

@@ -32,7 +32,7 @@ impl Stack {
         self.ctx.now = now;
         let frames: &[RxFrame<'_>] = frames;
         for start in (0..frames.len()).step_by(crate::gro::MAX) {
-            let mut gro = Gro::default();
+            let mut gro = Gro::new();
             for (index, frame) in frames.iter().enumerate().skip(start).take(crate::gro::MAX) {
                 if let Err(reason) = self.frame(iface, index as u16, frame, &mut gro) {
                     self.ctx.drops.count(reason);
@@ -105,9 +105,7 @@ impl Stack {
         match accepted.packet.protocol() {
             protocol::TCP => {
                 self.ctx.mib.inc(Counter::IpInDelivers);
-                let segment = self.tcp_segment(iface, index, frame, inbound, &accepted)?;
-                gro.push(segment.0, segment.1);
-                Ok(())
+                self.tcp_segment(iface, index, frame, inbound, &accepted, gro)
             }
             protocol::ICMP => {
                 self.ctx.mib.inc(Counter::IpInDelivers);
@@ -129,7 +127,7 @@ impl Stack {
         }
     }
 
-    /// Parses and verifies a TCP segment.
+    /// Parses and verifies a TCP segment, and collects it.
     fn tcp_segment(
         &mut self,
         iface: IfaceId,
@@ -137,7 +135,8 @@ impl Stack {
         frame: &RxFrame<'_>,
         inbound: &Inbound,
         accepted: &Accepted<'_>,
-    ) -> Result<(Segment, Part), DropReason> {
+        gro: &mut Gro,
+    ) -> Result<(), DropReason> {
         let mib = &mut self.ctx.mib;
         mib.inc(Counter::TcpInSegs);
         let packet = &accepted.packet;
@@ -185,10 +184,9 @@ impl Stack {
         let options = part(l4 + 20, view.options().len());
         let payload = part(l4 + header, view.payload().len());
         let hash = tuple.hash(&self.ctx.keys);
-        Ok((
-            Segment::new(&view, tuple, hash, options, packet.tos()),
-            payload,
-        ))
+        let segment = Segment::new(&view, tuple, hash, options, packet.tos());
+        gro.push(segment, payload);
+        Ok(())
     }
 
     fn trains(&mut self, gro: &Gro, frames: &[RxFrame<'_>]) {

@@ -75,6 +75,7 @@ impl Segment {
     }
 
     /// From a verified view.
+    #[inline]
     pub(crate) fn new(view: &TcpView<'_>, tuple: Tuple, hash: u32, options: Part, tos: u8) -> Self {
         let bytes = view.options();
         let ts = millrace_wire::tcp::options::parse_aligned_timestamp(bytes);
