@@ -88,12 +88,11 @@ impl Wheel {
     /// Sees to it that `key` comes up at `deadline` or earlier.
     #[inline]
     pub(crate) fn arm(&mut self, entry: &mut TimerEntry, key: SockId, deadline: Instant) {
-        let tick = tick_at_or_after(deadline).clamp(self.now + 1, self.now + HORIZON);
-        // The horizon is far less than half of the circle of 2^32 ticks.
-        if entry.node != NONE && (tick as u32).wrapping_sub(entry.tick) as i32 >= 0 {
-            return;
+        // Nothing that is filed lies behind, and the horizon is far less than the circle of 2^32 ticks.
+        let filed = self.now + u64::from(entry.tick.wrapping_sub(self.now as u32));
+        if entry.node == NONE || tick_reached(deadline) < filed {
+            self.file_by(entry, key, deadline);
         }
-        self.file(entry, key, tick);
     }
 
     /// The entry comes up at `deadline` or earlier; for the lab's invariants.
@@ -104,12 +103,16 @@ impl Wheel {
             .is_some_and(|node| node.list == DUE || node.tick <= tick)
     }
 
-    fn file(&mut self, entry: &mut TimerEntry, key: SockId, tick: u64) {
+    #[inline(never)]
+    fn file_by(&mut self, entry: &mut TimerEntry, key: SockId, deadline: Instant) {
+        let tick = tick_at_or_after(deadline).clamp(self.now + 1, self.now + HORIZON);
         if entry.node == NONE {
             entry.node = self.allocate(key, tick);
-        } else if self.nodes[entry.node as usize].list == DUE {
-            return;
         } else {
+            let node = &self.nodes[entry.node as usize];
+            if node.list == DUE || node.tick <= tick {
+                return;
+            }
             self.unlink(entry.node);
             self.nodes[entry.node as usize].tick = tick;
         }

@@ -35,11 +35,12 @@ pub(crate) fn grow_window(sk: &mut TcpSock, ctx: &Ctx, len: u32) {
 
 /// The application took data: once per round trip, let the buffer follow twice the rate.
 pub(crate) fn adjust_rcvbuf(sk: &mut TcpSock, ctx: &Ctx) {
-    let rtt = sk.warm.rtt.srtt();
-    let drs = sk.warm.drs;
-    if rtt.is_zero() || ctx.now.since(drs.since) < rtt {
+    let rtt = sk.warm.rtt.srtt_ns();
+    let since = sk.warm.drs.since;
+    if rtt == 0 || ctx.now.nanos_since(since) < rtt {
         return;
     }
+    let drs = sk.warm.drs;
     let Some(rings) = &sk.rings else { return };
     let copied = rings.rcv_out.head();
     let taken = copied

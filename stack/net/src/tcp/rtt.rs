@@ -7,8 +7,8 @@ use millrace_wire::time::Instant;
 pub(crate) const INITIAL_RTO: Duration = Duration::from_secs(1);
 /// RTO for data after a handshake that timed out.
 const FALLBACK_RTO: Duration = Duration::from_secs(3);
-/// How long a minimum counts (Linux `tcp_min_rtt_wlen`).
-const MIN_WINDOW: Duration = Duration::from_secs(300);
+/// How long a minimum counts, nanoseconds (Linux `tcp_min_rtt_wlen`).
+const MIN_WINDOW_NS: u64 = 300_000_000_000;
 
 /// Estimators of a connection, microseconds.
 #[derive(Clone)]
@@ -40,10 +40,10 @@ impl Default for Rtt {
 }
 
 impl Rtt {
-    /// Takes a sample.
-    pub(crate) fn sample(&mut self, now: Instant, rtt: Duration, rto_min_us: u32) {
-        let us = (rtt.as_micros().min(u128::from(u32::MAX >> 4)) as u32).max(1);
-        if us <= self.min_us || now.since(self.min_at) > MIN_WINDOW {
+    /// Takes a sample, nanoseconds.
+    pub(crate) fn sample(&mut self, now: Instant, rtt_ns: u64, rto_min_us: u32) {
+        let us = ((rtt_ns / 1_000).min(u64::from(u32::MAX >> 4)) as u32).max(1);
+        if us <= self.min_us || now.nanos_since(self.min_at) > MIN_WINDOW_NS {
             self.min_us = us;
             self.min_at = now;
         }
@@ -92,13 +92,12 @@ impl Rtt {
         }
     }
 
-    /// However long the samples were, the RTO is not longer than `max` (Linux `tcp_bound_rto`).
-    pub(crate) fn bound(&mut self, max: Duration) {
-        let max = max.as_micros().min(u128::from(u32::MAX)) as u32;
+    /// However long the samples were, the RTO is not longer than `max_ms` (Linux `tcp_bound_rto`).
+    pub(crate) fn bound(&mut self, max_ms: u32) {
         if mutant!("rto_without_bound") {
             return;
         }
-        self.rto_us = self.rto_us.min(max);
+        self.rto_us = self.rto_us.min(max_ms.saturating_mul(1_000));
     }
 
     /// The handshake timed out and gave no sample: three seconds (RFC 6298 §5.7).
@@ -114,8 +113,21 @@ impl Rtt {
             .min(max.as_micros().min(u128::from(u32::MAX)) as u32);
     }
 
+    #[inline]
     pub(crate) fn rto(&self) -> Duration {
         Duration::from_micros(u64::from(self.rto_us))
+    }
+
+    /// [`Rtt::rto`] in nanoseconds.
+    #[inline]
+    pub(crate) fn rto_ns(&self) -> u64 {
+        u64::from(self.rto_us) * 1_000
+    }
+
+    /// [`Rtt::srtt`] in nanoseconds.
+    #[inline]
+    pub(crate) fn srtt_ns(&self) -> u64 {
+        u64::from(self.srtt8 >> 3) * 1_000
     }
 
     pub(crate) fn has_sample(&self) -> bool {

@@ -248,7 +248,7 @@ impl Stack {
         inherit(sk, req);
         set_state(sk, &mut self.ctx, TcpState::SynRecv);
         if let Some(rtt) = rtt {
-            ack::take_rtt(sk, &self.ctx, rtt);
+            ack::take_rtt(sk, &self.ctx, rtt.as_nanos() as u64);
         }
         sk.warm.syn_timeouts = req.timeouts;
         self.hold_port(child, req.tuple.lport, PortOrigin::Inherited);

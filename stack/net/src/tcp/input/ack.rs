@@ -18,7 +18,6 @@ use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::stamps;
 use crate::tcp::state::TcpState;
 use crate::tcp::timer;
-use core::time::Duration;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
 use millrace_wire::tcp::options::TcpOptions;
@@ -87,7 +86,7 @@ pub(crate) fn process(
     if ack.after(una) {
         advance_una(sk, ctx, ack, sacked_at, &mut facts);
     } else if let Some(sent) = sacked_at {
-        take_rtt(sk, ctx, ctx.now.since(sent));
+        take_rtt(sk, ctx, ctx.now.nanos_since(sent));
     }
     sk.cold.soft_err = None;
     ecn::accept_cwr(sk, seg);
@@ -275,10 +274,10 @@ fn sample_rtt(
     }
     .or(sacked_at);
     let rtt = match (sample, facts.ecr) {
-        (Some(sent), _) => Some(ctx.now.since(sent)),
+        (Some(sent), _) => Some(ctx.now.nanos_since(sent)),
         (None, Some(ecr)) if ecr != 0 && cleaned.segments > 0 => {
             let delta = ctx.ts_now(sk.rx.ts_offset).wrapping_sub(ecr);
-            (delta < 1 << 20).then(|| Duration::from_millis(u64::from(delta.max(1))))
+            (delta < 1 << 20).then(|| u64::from(delta.max(1)) * 1_000_000)
         }
         _ => None,
     };
@@ -287,11 +286,10 @@ fn sample_rtt(
     }
 }
 
-/// A sample of the round-trip time.
-pub(crate) fn take_rtt(sk: &mut TcpSock, ctx: &Ctx, rtt: Duration) {
+/// A sample of the round-trip time, nanoseconds.
+pub(crate) fn take_rtt(sk: &mut TcpSock, ctx: &Ctx, rtt: u64) {
     sk.warm.rtt.sample(ctx.now, rtt, ctx.sysctl.tcp_rto_min_us);
-    let longest = Duration::from_millis(u64::from(ctx.sysctl.tcp_rto_max_ms));
-    sk.warm.rtt.bound(longest);
+    sk.warm.rtt.bound(ctx.sysctl.tcp_rto_max_ms);
     if sk.tx.snd_una.after(sk.warm.timers.rtt_seq) {
         sk.warm.timers.rtt_seq = sk.tx.snd_nxt;
         sk.warm.rtt.end_round(ctx.sysctl.tcp_rto_min_us);

@@ -8,6 +8,7 @@ use crate::core::Ctx;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::recovery::machine::{self, CaState};
+use crate::tcp::rtt::INITIAL_RTO;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{AckState, Features, Want};
 use core::time::Duration;
@@ -16,6 +17,9 @@ use millrace_wire::time::Instant;
 
 pub(crate) use keepalive::{arm_fin_wait2, arm_keepalive};
 pub(crate) use retransmit::arm_probe0;
+
+const NANOS_PER_MS: u64 = 1_000_000;
+const INITIAL_RTO_NS: u64 = INITIAL_RTO.as_nanos() as u64;
 
 /// What the transmission timer stands for (Linux `icsk_pending`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,27 +120,28 @@ pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx, why: Why) -> 
     if !possible {
         return Scheduled::No;
     }
-    let rto_min = Duration::from_micros(u64::from(ctx.sysctl.tcp_rto_min_us));
     let mut timeout = if sk.warm.rtt.has_sample() {
         let slack = if sk.records.len() == 1 {
-            rto_min
+            u64::from(ctx.sysctl.tcp_rto_min_us) * 1_000
         } else {
-            Duration::from_millis(2)
+            2 * NANOS_PER_MS
         };
-        sk.warm.rtt.srtt() * 2 + slack
+        sk.warm.rtt.srtt_ns() * 2 + slack
     } else {
-        crate::tcp::rtt::INITIAL_RTO
+        INITIAL_RTO_NS
     };
     // New data does not put off what the oldest segment waits for.
+    let rto = sk.warm.rtt.rto_ns();
     let cap = match (why, sk.records.front()) {
-        (Why::DataSent, Some(head)) => (head.sent_at + sk.warm.rtt.rto()).since(ctx.now),
-        _ => sk.warm.rtt.rto(),
+        (Why::DataSent, Some(head)) => head.sent_at.plus_nanos(rto).nanos_since(ctx.now),
+        _ => rto,
     };
-    if !cap.is_zero() {
+    if cap != 0 {
         timeout = timeout.min(cap);
     }
-    let longest = Duration::from_millis(u64::from(ctx.sysctl.tcp_rto_max_ms));
-    sk.warm.timers.rtx = Some((ctx.now + timeout.min(longest), Rtx::LossProbe));
+    let longest = u64::from(ctx.sysctl.tcp_rto_max_ms) * NANOS_PER_MS;
+    let at = ctx.now.plus_nanos(timeout.min(longest));
+    sk.warm.timers.rtx = Some((at, Rtx::LossProbe));
     Scheduled::Yes
 }
 
@@ -148,12 +153,13 @@ pub(crate) fn rearm_rto(sk: &mut TcpSock, ctx: &mut Ctx) {
         }
         return;
     }
-    let mut at = ctx.now + sk.warm.rtt.rto();
+    let rto = sk.warm.rtt.rto_ns();
+    let mut at = ctx.now.plus_nanos(rto);
     if let Some((_, Rtx::LossProbe | Rtx::Reordering)) = sk.warm.timers.rtx
         && let Some(head) = sk.records.front()
     {
         // Probes do not put the time-out off: it counts from the oldest segment.
-        at = (head.sent_at + sk.warm.rtt.rto()).max(ctx.now + Duration::from_millis(1));
+        at = (head.sent_at.plus_nanos(rto)).max(ctx.now.plus_nanos(NANOS_PER_MS));
     }
     sk.warm.timers.rtx = Some((at, Rtx::Timeout)).filter(|_| !mutant!("rto_not_armed"));
 }
