@@ -5,7 +5,7 @@ use crate::link::{self, LinkConfig};
 use crate::tcp::demux::Tuple;
 use crate::tcp::md5::{self, Key};
 use millrace_ring::ByteConsumer;
-use millrace_wire::checksum::{Sum, pseudo_header_v4};
+use millrace_wire::checksum::{Sum, pseudo_header_v4, update_u16};
 use millrace_wire::ethernet::EtherType;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::ipv4::{Ipv4Header, MIN_HEADER_LEN, protocol};
@@ -34,8 +34,8 @@ pub(crate) struct Template {
     l3: usize,
     l4: usize,
     len: usize,
-    /// Sum of the IP header with a length of zero.
-    ip_sum: Sum,
+    /// Checksum of an IP header without payload.
+    ip_csum: u16,
     /// Sum of the pseudo-header with a length of zero.
     pseudo: Sum,
     seq: u32,
@@ -50,8 +50,17 @@ impl Template {
         tcp: &TcpHeader,
         options: &[u8],
     ) -> Self {
-        let mut bytes = [0; MAX_HEADER];
-        let l3 = link::emit(link, &mut bytes, mac, EtherType::IPV4);
+        let mut template = Self {
+            bytes: [0; MAX_HEADER],
+            l3: 0,
+            l4: 0,
+            len: 0,
+            ip_csum: 0,
+            pseudo: pseudo_header_v4(tuple.local, tuple.remote, protocol::TCP, 0),
+            seq: tcp.seq.raw(),
+        };
+        let bytes = &mut template.bytes;
+        let l3 = link::emit(link, bytes, mac, EtherType::IPV4);
         let header = Ipv4Header {
             src: tuple.local,
             dst: tuple.remote,
@@ -62,22 +71,29 @@ impl Template {
             dont_fragment: true,
         };
         let l4 = l3 + header.emit(&mut bytes[l3..], 0);
-        bytes[l3 + IP_TOTAL_LEN..l3 + IP_TOTAL_LEN + 2].fill(0);
-        bytes[l3 + IP_CHECKSUM..l3 + IP_CHECKSUM + 2].fill(0);
+        let checksum = l3 + IP_CHECKSUM;
+        let ip_csum = u16::from_be_bytes([bytes[checksum], bytes[checksum + 1]]);
         let len = l4 + tcp.emit(&mut bytes[l4..], options);
-        Self {
-            ip_sum: Sum::ZERO.add_bytes(&bytes[l3..l3 + MIN_HEADER_LEN]),
-            pseudo: pseudo_header_v4(tuple.local, tuple.remote, protocol::TCP, 0),
-            seq: tcp.seq.raw(),
-            bytes,
-            l3,
-            l4,
-            len,
+        template.l3 = l3;
+        template.l4 = l4;
+        template.len = len;
+        template.ip_csum = ip_csum;
+        template
+    }
+
+    /// Writes the headers of a packet into a slot of the right length; the payload comes after, over what is too much.
+    #[inline]
+    fn copy_to(&self, slot: &mut [u8]) {
+        // A copy of a length that the compiler knows needs no call.
+        if let Some(front) = slot.first_chunk_mut::<MAX_HEADER>() {
+            *front = self.bytes;
+        } else {
+            slot[..self.len].copy_from_slice(&self.bytes[..self.len]);
         }
     }
 
-    /// Writes one packet with `payload` octets, `offset` into the super-segment, into a slot of the right length.
-    fn write(
+    /// Completes a packet with `payload` octets, `offset` into the super-segment: what differs from one to the next.
+    fn finish(
         &self,
         slot: &mut [u8],
         offset: u32,
@@ -85,14 +101,10 @@ impl Template {
         payload: usize,
         sign: Option<(&Tuple, &Key)>,
     ) {
-        slot[..self.len].copy_from_slice(&self.bytes[..self.len]);
         let total = (self.len - self.l3 + payload) as u16;
         put_u16(slot, self.l3 + IP_TOTAL_LEN, total);
-        put_u16(
-            slot,
-            self.l3 + IP_CHECKSUM,
-            self.ip_sum.add_u16(total).finish(),
-        );
+        let csum = update_u16(self.ip_csum, MIN_HEADER_LEN as u16, total);
+        put_u16(slot, self.l3 + IP_CHECKSUM, csum);
         let seq = self.l4 + TCP_SEQ;
         slot[seq..seq + 4].copy_from_slice(&self.seq.wrapping_add(offset).to_be_bytes());
         slot[self.l4 + TCP_FLAGS] |= flags.0;
@@ -134,8 +146,9 @@ pub(crate) fn cut(
         let Some(slot) = batch.next(header) else {
             return (0, 0);
         };
+        job.template.copy_to(slot);
         job.template
-            .write(slot, 0, job.first | job.last, 0, job.sign);
+            .finish(slot, 0, job.first | job.last, 0, job.sign);
         return (1, 0);
     };
     let (mut packets, mut done) = (0, 0);
@@ -145,12 +158,13 @@ pub(crate) fn cut(
         let Some(slot) = batch.next(header + take as usize) else {
             break;
         };
+        job.template.copy_to(slot);
         ring.copy_to(job.pos + u64::from(done), &mut slot[header..]);
         if done + take == job.len {
             flags |= job.last;
         }
         job.template
-            .write(slot, done, flags, take as usize, job.sign);
+            .finish(slot, done, flags, take as usize, job.sign);
         flags = TcpFlags::NONE;
         done += take;
         packets += 1;
@@ -168,6 +182,7 @@ pub(crate) fn bare_packet(tuple: &Tuple, ip: IpFields, tcp: &TcpHeader, options:
     };
     let template = Template::new(&link, MacAddr::ZERO, tuple, ip, tcp, options);
     let mut packet = vec![0; template.len];
-    template.write(&mut packet, 0, TcpFlags::NONE, 0, None);
+    template.copy_to(&mut packet);
+    template.finish(&mut packet, 0, TcpFlags::NONE, 0, None);
     packet
 }

@@ -76,10 +76,13 @@ impl Keys {
     }
 
     fn tuple(hasher: &SipHasher13, t: &Tuple) -> u64 {
-        let mut h = *hasher;
-        h.write_u64(u64::from(t.local.to_bits()) << 32 | u64::from(t.remote.to_bits()));
-        h.write_u32(u32::from(t.lport) << 16 | u32::from(t.rport));
-        h.finish()
+        let mut bytes = [0; 12];
+        bytes[0..4].copy_from_slice(&t.remote.to_bits().to_le_bytes());
+        bytes[4..8].copy_from_slice(&t.local.to_bits().to_le_bytes());
+        bytes[8..10].copy_from_slice(&t.rport.to_le_bytes());
+        bytes[10..12].copy_from_slice(&t.lport.to_le_bytes());
+        // In one piece: a hasher that is fed by and by keeps account of what it has.
+        hasher.hash(&bytes)
     }
 
     pub(crate) fn flow_hash(&self, t: &Tuple) -> u32 {

@@ -115,11 +115,11 @@ const fn add_with_carry(a: u64, b: u64) -> u64 {
 
 #[inline]
 const fn fold_to_u16(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    // The halves added with the carry brought round, twice.
+    let (sum, carry) = ((sum >> 32) as u32).overflowing_add(sum as u32);
+    let sum = sum + carry as u32;
+    let (sum, carry) = ((sum >> 16) as u16).overflowing_add(sum as u16);
+    sum + carry as u16
 }
 
 /// Sums eight bytes at a time: add-with-carry, which the compiler neither vectorises nor needs a prologue for.
