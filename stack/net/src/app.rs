@@ -4,7 +4,7 @@ use crate::core::Stack;
 use crate::ids::SockId;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
-use crate::tcp::input::acking;
+use crate::tcp::input::{acking, data};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
 use core::mem::take;
@@ -44,30 +44,45 @@ impl Stack {
                 .get(lent.part.frame as usize)
                 .and_then(|f| f.data().get(start..start + lent.part.len as usize))
                 .unwrap_or_default();
-            self.deliver_one(now, lent.sock, bytes, services);
+            let taken = self.lend(now, lent.sock, bytes, services);
+            // The promise held against what the service stored meanwhile.
+            self.ctx.chunks.redeem(lent.chunks.into());
+            if let Some(taken) = taken {
+                self.keep_rest(lent.sock, bytes, taken);
+            }
         }
         self.ctx.lent.clear();
     }
 
-    fn deliver_one(&mut self, now: Instant, id: SockId, bytes: &[u8], services: &mut dyn Service) {
-        let Some(sk) = self.socks.tcp.get_mut(id) else {
-            return;
-        };
+    /// Shows the service what its socket received. How many bytes it took; none if there is nothing to do.
+    fn lend(
+        &mut self,
+        now: Instant,
+        id: SockId,
+        bytes: &[u8],
+        services: &mut dyn Service,
+    ) -> Option<usize> {
+        let sk = self.socks.tcp.get_mut(id)?;
         let len = bytes.len() as u32;
         if sk.warm.lent < len || sk.rings.is_none() {
-            return;
+            return None;
         }
         sk.warm.lent -= len;
         // A connection that nobody has accepted yet has no owner to lend to.
         let owned = sk.rx.features.contains(Features::ATTACHED) && sk.cold.parent.is_none();
-        let lend = owned && ring_is_empty(sk);
+        if !owned || !ring_is_empty(sk) {
+            return Some(0);
+        }
         let user = sk.warm.user;
-        let taken = if lend {
-            services.data(self, now, id, user, bytes).min(bytes.len())
-        } else {
-            0
-        };
+        self.ctx.delivering = Some(id);
+        let taken = services.data(self, now, id, user, bytes).min(bytes.len());
+        self.ctx.delivering = None;
         self.ctx.mib.add(Counter::MillraceLentBytes, taken as u64);
+        Some(taken)
+    }
+
+    /// What was lent is the reader's; what it did not take waits in the ring.
+    fn keep_rest(&mut self, id: SockId, bytes: &[u8], taken: usize) {
         let Some(sk) = self.socks.tcp.get_mut(id) else {
             return;
         };
@@ -76,18 +91,13 @@ impl Stack {
         let gone = sk.rx.features.contains(Features::ORPHAN);
         let taken = if gone { bytes.len() } else { taken };
         if let Some(rings) = &mut sk.rings {
-            let tail = rings.rcv_in.tail();
-            let after = tail + taken as u64;
-            if taken > 0
-                && rings
+            let after = rings.rcv_in.tail() + taken as u64;
+            if taken > 0 {
+                // Nothing is stored while octets are lent. What an orphan holds goes with it.
+                let skipped = rings
                     .rcv_in
-                    .skip(&mut rings.rcv_out, after, &mut ctx.chunks)
-                    == Skipped::Refused
-            {
-                // Memory is reserved beyond, for what else was lent: the positions pass over it.
-                rings.rcv_in.publish(after);
-                rings.rcv_out.advance(after);
-                rings.rcv_in.reclaim(&mut ctx.chunks);
+                    .skip(&mut rings.rcv_out, after, &mut ctx.chunks);
+                debug_assert!(gone || skipped == Skipped::Done);
             }
             if taken < bytes.len() && !mutant!("rest_of_lent_lost") {
                 let _ = rings
@@ -96,6 +106,7 @@ impl Stack {
                 rings.rcv_in.publish(after + (bytes.len() - taken) as u64);
                 ctx.mib
                     .add(Counter::MillraceRingBytes, (bytes.len() - taken) as u64);
+                data::wake_reader(sk);
             }
         }
         acking::cleanup_rbuf(sk, ctx);

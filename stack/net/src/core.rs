@@ -127,6 +127,8 @@ pub(crate) struct Reply {
 pub(crate) struct Lent {
     pub sock: SockId,
     pub part: Part,
+    /// Chunks promised for them, should they have to be stored.
+    pub chunks: u16,
 }
 
 /// An interface.
@@ -173,6 +175,8 @@ pub(crate) struct Ctx {
     pub events: VecDeque<SockId>,
     /// Octets to be delivered by the end of this poll.
     pub lent: Vec<Lent>,
+    /// The socket whose service is being shown octets; it settles afterwards.
+    pub delivering: Option<SockId>,
     /// Fast Open: cookies of servers, and what is left to be told to listeners.
     pub fastopen: fastopen::Shared,
     /// Scratch of the out-of-order path.
@@ -269,6 +273,24 @@ impl Ctx {
         }
     }
 
+    /// The socket's place in the qdisc, its timer and its events follow its state.
+    #[inline]
+    fn follow(&mut self, sk: &mut TcpSock) {
+        if !sk.tx.queued && output::has_work(sk) {
+            self.enqueue_flow(sk);
+        }
+        self.arm(sk);
+        self.announce(sk);
+    }
+
+    /// The wheel wakes the socket at its nearest deadline.
+    #[inline]
+    pub(crate) fn arm(&mut self, sk: &mut TcpSock) {
+        if let Some(at) = sk.warm.timers.next() {
+            self.wheel.arm(&mut sk.warm.wheel, sk.warm.id, at);
+        }
+    }
+
     /// Puts a flow into the qdisc of its interface.
     pub(crate) fn enqueue_flow(&mut self, sk: &mut TcpSock) {
         if sk.tx.queued {
@@ -333,6 +355,7 @@ impl Stack {
             pmtu: PmtuCache::new(4096, min_pmtu, expires),
             events: VecDeque::new(),
             lent: Vec::with_capacity(64),
+            delivering: None,
             fastopen: fastopen::Shared::default(),
             gaps: Vec::new(),
             orphans: 0,
@@ -403,26 +426,28 @@ impl Stack {
         let Some(sk) = self.socks.tcp.get_mut(id) else {
             return;
         };
-        if sk.rx.state == TcpState::Close && (sk.warm.hashed || sk.warm.leaving.is_some()) {
+        if sk.rx.state == TcpState::Close {
+            self.settle_closed(id);
+        } else {
+            self.ctx.follow(sk);
+        }
+    }
+
+    fn settle_closed(&mut self, id: SockId) {
+        let Some(sk) = self.socks.tcp.get_mut(id) else {
+            return;
+        };
+        if sk.warm.hashed || sk.warm.leaving.is_some() {
             self.unhash(id);
         }
         let Some(sk) = self.socks.tcp.get_mut(id) else {
             return;
         };
-        if sk.rx.state == TcpState::Close
-            && sk.rx.features.contains(Features::ORPHAN)
-            && sk.cold.parent.is_none()
-        {
+        if sk.rx.features.contains(Features::ORPHAN) && sk.cold.parent.is_none() {
             self.destroy(id);
             return;
         }
-        if !sk.tx.queued && output::has_work(sk) {
-            self.ctx.enqueue_flow(sk);
-        }
-        if let Some(at) = sk.warm.timers.next() {
-            self.ctx.wheel.arm(&mut sk.warm.wheel, id, at);
-        }
-        self.ctx.announce(sk);
+        self.ctx.follow(sk);
     }
 
     /// The connection is over: its tuple is free, or a mini-socket's.

@@ -90,6 +90,12 @@ impl Place {
         }
     }
 
+    /// Points into the table of this kind.
+    #[inline]
+    pub(crate) const fn is(self, kind: SockKind) -> bool {
+        self.0 >> INDEX_BITS == kind as u32
+    }
+
     pub(crate) const fn index(self) -> u32 {
         self.0 & INDEX_MASK
     }

@@ -77,16 +77,16 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn get(&self, id: SockId) -> Option<&T> {
         (self.generations.get(id.index() as usize) == Some(&id.generation())
-            && id.kind() == self.kind)
-            .then(|| self.at(id.index()))
-            .flatten()
+            && id.place().is(self.kind))
+        .then(|| self.at(id.index()))
+        .flatten()
     }
 
     /// The entry with this id, unless the id is stale.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SockId) -> Option<&mut T> {
         if self.generations.get(id.index() as usize) != Some(&id.generation())
-            || id.kind() != self.kind
+            || !id.place().is(self.kind)
         {
             return None;
         }

@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 use std::time::Duration;
 
 mod isolation;
+mod lent;
 mod options;
 mod ports;
 mod random_calls;

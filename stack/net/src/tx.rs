@@ -194,9 +194,7 @@ impl Stack {
             self.settle(id);
             return;
         }
-        if let Some(at) = sk.warm.timers.next() {
-            self.ctx.wheel.arm(&mut sk.warm.wheel, id, at);
-        }
+        self.ctx.arm(sk);
         self.ctx.announce(sk);
     }
 

@@ -93,7 +93,10 @@ impl Stack {
         if taken > 0 {
             stamps::queued(sk, msg);
         }
-        self.settle(s);
+        // What a service answers settles when it has taken what it was lent.
+        if self.ctx.delivering != Some(s) {
+            self.settle(s);
+        }
         Ok(taken)
     }
 

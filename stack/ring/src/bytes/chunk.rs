@@ -167,6 +167,8 @@ pub struct ChunkPool {
     limit: usize,
     /// Given to rings less taken back; less what stands in the ledger, this is what rings hold.
     taken: usize,
+    /// Kept back for data that may still have to be stored.
+    promised: usize,
     failures: u64,
     ledger: Arc<Ledger>,
 }
@@ -178,6 +180,7 @@ impl ChunkPool {
             free: Vec::new(),
             limit: limit_chunks,
             taken: 0,
+            promised: 0,
             failures: 0,
             ledger: Arc::default(),
         }
@@ -206,7 +209,26 @@ impl ChunkPool {
 
     /// How many chunks rings may still ask for.
     pub fn available(&self) -> usize {
-        self.limit.saturating_sub(self.in_use())
+        self.limit.saturating_sub(self.in_use() + self.promised)
+    }
+
+    /// Keeps `chunks` back that [`secure`](Self::secure) has just found, for data that is lent and may have to be
+    /// stored: nobody else gets them before [`redeem`](Self::redeem).
+    #[inline]
+    pub fn promise(&mut self, chunks: usize) {
+        self.promised += chunks;
+    }
+
+    /// Ends a promise: whoever asks next gets the chunks.
+    #[inline]
+    pub fn redeem(&mut self, chunks: usize) {
+        self.promised = self.promised.saturating_sub(chunks);
+    }
+
+    /// How many chunks the `len` bytes from position `pos` on lie in.
+    #[inline]
+    pub fn span(pos: u64, len: u32) -> usize {
+        (super::offset_of(pos) + len as usize).div_ceil(CHUNK)
     }
 
     /// How often memory was refused since the start.
@@ -216,14 +238,29 @@ impl ChunkPool {
 
     /// Gives all free chunks back to the allocator.
     pub fn trim(&mut self) {
-        self.free = Vec::new();
+        self.free.truncate(self.promised);
+        self.free.shrink_to_fit();
     }
 
-    /// Makes sure that the next `count` calls of [`take`](Self::take) succeed.
-    pub(super) fn secure(&mut self, count: usize) -> Result<(), NoMemory> {
+    /// Makes sure that the next `count` chunks that are asked for, or promised, are there.
+    ///
+    /// # Errors
+    /// [`NoMemory`]: the limit is reached, or the allocator has none.
+    #[inline]
+    pub fn secure(&mut self, count: usize) -> Result<(), NoMemory> {
         if count > self.available() {
             return Err(self.refuse());
         }
+        let count = count + self.promised;
+        if self.free.len() < count {
+            return self.allocate(count);
+        }
+        Ok(())
+    }
+
+    /// The free list, with `count` chunks at least.
+    #[cold]
+    fn allocate(&mut self, count: usize) -> Result<(), NoMemory> {
         while self.free.len() < count {
             if self.free.try_reserve(count - self.free.len()).is_err() {
                 return Err(self.refuse());
@@ -254,7 +291,7 @@ impl ChunkPool {
     /// A chunk that is at hand, if rings may still ask for one.
     #[inline]
     pub(super) fn take_cached(&mut self) -> Option<Box<Chunk>> {
-        if self.available() == 0 {
+        if self.available() == 0 || self.free.len() <= self.promised {
             return None;
         }
         self.take()
@@ -266,7 +303,7 @@ impl ChunkPool {
         #[cfg(loom)]
         chunk.retire();
         self.taken -= 1;
-        if self.free.len() < KEEP.min(self.available()) {
+        if self.free.len() < KEEP.min(self.available()) + self.promised {
             self.free.push(chunk);
         }
     }

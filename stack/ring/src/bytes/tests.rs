@@ -190,6 +190,26 @@ fn small_pool_refuses_whole_and_changes_nothing() {
     assert_eq!(tx.write(&bytes(3 * C, 1), &mut pool), Ok(1));
 }
 
+/// Data that is lent has its memory promised: others are refused it, and it is there when it is needed.
+#[test]
+fn promised_chunks_are_for_nobody_else() {
+    let (mut tx, _rx) = byte_ring(100 * C);
+    let mut pool = ChunkPool::new(3);
+    let needed = ChunkPool::span(C - 1, 2);
+    assert_eq!(needed, 2);
+    assert_eq!(pool.secure(needed), Ok(()));
+    pool.promise(needed);
+    assert_eq!(pool.available(), 1);
+    assert_eq!(tx.write(&bytes(0, 2 * CHUNK), &mut pool), Err(NoMemory));
+    assert_eq!(tx.write(&bytes(0, CHUNK), &mut pool), Ok(CHUNK));
+    pool.trim();
+    assert_eq!(pool.cached(), needed, "the promised ones stay");
+    assert_eq!(tx.write(&bytes(C, 1), &mut pool), Err(NoMemory));
+    pool.redeem(needed);
+    assert_eq!(tx.write(&bytes(C, 2 * CHUNK), &mut pool), Ok(2 * CHUNK));
+    assert_eq!(pool.available(), 0);
+}
+
 #[test]
 fn a_position_beyond_any_window_is_refused() {
     let (mut tx, mut rx, mut pool) = ring(u64::MAX);

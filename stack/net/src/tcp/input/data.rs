@@ -14,7 +14,7 @@ use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{AckState, Features, Want};
 use crate::tcp::stamps;
 use crate::tcp::state::{CAN_RECEIVE, TcpState};
-use millrace_ring::NoMemory;
+use millrace_ring::{ChunkPool, NoMemory};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::TcpFlags;
 
@@ -30,6 +30,7 @@ pub(crate) enum Memory {
 
 /// Sees to it that `len` octets at `rcv_nxt` can be stored, before anything moves.
 pub(crate) fn reserve(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
+    let lend = is_lendable(sk);
     let lent = u64::from(sk.warm.lent);
     let Some(rings) = &mut sk.rings else {
         return Memory::None;
@@ -40,10 +41,23 @@ pub(crate) fn reserve(sk: &mut TcpSock, ctx: &mut Ctx, len: u32) -> Memory {
     if pos + u64::from(len) > rings.rcv_out.head() + most {
         return Memory::None;
     }
-    match rings.rcv_in.reserve(pos, len as usize, &mut ctx.chunks) {
+    let kept = if lend {
+        ctx.chunks.secure(ChunkPool::span(pos, len))
+    } else {
+        rings.rcv_in.reserve(pos, len as usize, &mut ctx.chunks)
+    };
+    match kept {
         Ok(()) => Memory::Reserved,
-        Err(_) => Memory::None,
+        Err(NoMemory) => Memory::None,
     }
+}
+
+/// What comes next in order can be lent to the service that owns the socket.
+fn is_lendable(sk: &mut TcpSock) -> bool {
+    let matter = Features::ATTACHED | Features::URGENT | Features::RX_STAMPS;
+    sk.rx.features.intersection(matter) == Features::ATTACHED
+        && sk.warm.ofo.is_empty()
+        && ring_is_empty(sk)
 }
 
 /// Takes `len` octets from `skip` on, which are next in order and have memory reserved: lends them to the service
@@ -55,18 +69,12 @@ pub(crate) fn append(
     skip: u32,
     len: u32,
 ) {
-    let lendable = Features::ATTACHED | Features::URGENT | Features::RX_STAMPS;
-    let lend = sk.rx.features.intersection(lendable) == Features::ATTACHED
-        && sk.warm.ofo.is_empty()
-        && ring_is_empty(sk);
-    if lend {
-        for part in cut(payload, skip, len) {
-            ctx.lent.push(Lent {
-                sock: sk.warm.id,
-                part,
-            });
+    if is_lendable(sk) {
+        lend(sk, ctx, payload, skip, len);
+        // The service sees them anyway; it is woken for what it leaves.
+        if sk.rx.features.contains(Features::WATCHED) {
+            wake_reader(sk);
         }
-        sk.warm.lent += len;
     } else {
         flush_lent(sk, ctx, payload);
         let Some(rings) = &mut sk.rings else { return };
@@ -82,11 +90,34 @@ pub(crate) fn append(
         if sk.rx.features.contains(Features::RX_STAMPS) {
             stamps::arrived(sk, tail + u64::from(len), ctx.now);
         }
+        wake_reader(sk);
     }
     sk.rx.rcv_nxt += len;
+}
+
+/// There is something to read.
+pub(crate) fn wake_reader(sk: &mut TcpSock) {
     if !mutant!("reader_not_woken") {
         sk.note(Readiness::IN);
     }
+}
+
+/// Lends octets for this poll. They take no memory, but some is promised in case that the service leaves a part.
+#[inline]
+fn lend(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>, skip: u32, len: u32) {
+    let Some(rings) = &sk.rings else { return };
+    let mut pos = rings.rcv_in.tail() + u64::from(sk.warm.lent);
+    for part in cut(payload, skip, len) {
+        let chunks = ChunkPool::span(pos, u32::from(part.len));
+        ctx.chunks.promise(chunks);
+        ctx.lent.push(Lent {
+            sock: sk.warm.id,
+            part,
+            chunks: chunks as u16,
+        });
+        pos += u64::from(part.len);
+    }
+    sk.warm.lent += len;
 }
 
 /// Memory is short: what waits out of order goes, so that what is in order can come (Linux `tcp_prune_ofo_queue`;
@@ -134,13 +165,15 @@ fn flush_lent(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>) {
         return;
     }
     let id = sk.warm.id;
-    let mine: Vec<_> = ctx
-        .lent
-        .iter()
-        .filter(|l| l.sock == id)
-        .map(|l| l.part)
-        .collect();
-    ctx.lent.retain(|l| l.sock != id);
+    let mut mine = Vec::new();
+    let chunks = &mut ctx.chunks;
+    ctx.lent.retain(|l| {
+        if l.sock == id {
+            mine.push(l.part);
+            chunks.redeem(l.chunks.into());
+        }
+        l.sock != id
+    });
     let all = Payload {
         frames: payload.frames,
         parts: &mine,
@@ -156,6 +189,7 @@ fn flush_lent(sk: &mut TcpSock, ctx: &mut Ctx, payload: &Payload<'_, '_>) {
     ctx.mib
         .add(Counter::MillraceRingBytes, u64::from(sk.warm.lent));
     sk.warm.lent = 0;
+    wake_reader(sk);
 }
 
 /// The parts of a payload, cut to `[skip, skip + len)`.
