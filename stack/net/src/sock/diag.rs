@@ -12,6 +12,7 @@ use crate::sock::options::congestion;
 use crate::tcp::demux::Tuple;
 use crate::tcp::info::TcpInfo;
 use crate::tcp::sock::TcpSock;
+use crate::tcp::sock::hot::Features;
 use crate::tcp::sock::request::Request;
 use crate::tcp::sock::timewait::{Substate, TimeWait};
 use crate::tcp::state::TcpState;
@@ -19,7 +20,7 @@ use crate::tcp::timer::Rtx;
 use millrace_wire::time::Instant;
 
 /// Places of the tables that one page looks at.
-const PLACES_PER_PAGE: u32 = 1024;
+const PLACES_PER_PAGE: u32 = 256;
 
 /// Where a page ended and the next begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,10 +87,12 @@ pub struct DiagSock {
     pub local: SocketAddrV4,
     /// The peer's; unspecified on a listener.
     pub remote: SocketAddrV4,
-    /// Octets that the application has not read; on a listener connections that wait for accept.
+    /// Octets that the application has not read, the FIN included; on a listener connections that wait for accept.
     pub recv_q: u32,
     /// Octets that the peer has not acknowledged; on a listener the backlog.
     pub send_q: u32,
+    /// `RCV_SHUTDOWN` 1, `SEND_SHUTDOWN` 2; none for a mini-socket.
+    pub shutdown: Option<u8>,
     /// The timer that comes up next, the time it has left, and the time-outs or probes so far.
     pub timer: Option<(DiagTimer, Duration, u8)>,
     /// Memory; none for a mini-socket.
@@ -110,6 +113,7 @@ impl DiagSock {
             remote,
             recv_q: 0,
             send_q: 0,
+            shutdown: None,
             timer: None,
             memory: None,
             congestion: [0; 16],
@@ -145,6 +149,7 @@ impl DiagSock {
             local,
             recv_q,
             send_q,
+            shutdown: Some(shutdown(sk)),
             timer: timer(sk, now),
             memory: Some(memory(sk)),
             congestion: congestion(),
@@ -170,12 +175,22 @@ fn queues(sk: &TcpSock) -> (u32, u32) {
         rings.rcv_in.tail().saturating_sub(rings.rcv_out.head())
     });
     let unread = unread + u64::from(sk.warm.lent);
+    // The end takes a sequence number, until somebody has read it; a service is told of it.
+    let told = sk.rx.features.contains(Features::ATTACHED) && unread == 0;
+    let end = sk.warm.fin_received && !sk.warm.fin_read && !told;
+    let unread = unread + u64::from(end);
     // A connection that ended keeps its numbers, but owes nobody anything.
     let unacked = match sk.rx.state {
         TcpState::Close => 0,
         _ => sk.end_of_queue().bytes_since(sk.tx.snd_una),
     };
     (unread.min(u64::from(u32::MAX)) as u32, unacked)
+}
+
+fn shutdown(sk: &TcpSock) -> u8 {
+    let features = sk.rx.features;
+    u8::from(features.contains(Features::RCV_SHUTDOWN))
+        | u8::from(features.contains(Features::SEND_SHUTDOWN)) << 1
 }
 
 /// The order in which Linux looks: transmission timer first, then keepalive.

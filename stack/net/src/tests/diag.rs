@@ -49,6 +49,39 @@ fn a_connection_and_its_listener() {
 }
 
 #[test]
+fn the_end_counts_until_it_is_read() {
+    let (mut net, c, s) = pair();
+    net.give(c, b"hello");
+    net.a.close(net.now, c).unwrap();
+    net.settle();
+    let recv_q = |net: &Net<Nobody, Nobody>| {
+        let [theirs] = look(&net.b, net.now, TcpState::CloseWait.bit(), 8)[..] else {
+            panic!("one connection")
+        };
+        assert_eq!(theirs.shutdown, Some(1));
+        theirs.recv_q
+    };
+    assert_eq!(recv_q(&net), 6);
+    let mut buf = [0; 5];
+    let peek = MsgFlags::PEEK;
+    assert_eq!(net.b.recv(net.now, s, &mut buf, peek), Ok(5));
+    assert_eq!(net.b.recv(net.now, s, &mut buf[..3], MsgFlags::NONE), Ok(3));
+    assert_eq!(recv_q(&net), 3);
+    assert_eq!(net.b.recv(net.now, s, &mut buf[..2], MsgFlags::NONE), Ok(2));
+    assert_eq!(recv_q(&net), 0);
+
+    // Alone it waits for whoever comes next, but not for one who only looks.
+    let (mut net, c, s) = pair();
+    net.a.close(net.now, c).unwrap();
+    net.settle();
+    assert_eq!(recv_q(&net), 1);
+    assert_eq!(net.b.recv(net.now, s, &mut buf, peek), Ok(0));
+    assert_eq!(recv_q(&net), 1);
+    assert_eq!(net.b.recv(net.now, s, &mut buf, MsgFlags::NONE), Ok(0));
+    assert_eq!(recv_q(&net), 0);
+}
+
+#[test]
 fn mini_sockets() {
     let (mut net, c, s) = pair();
     net.a.close(net.now, c).unwrap();
