@@ -38,4 +38,6 @@ worker_stats! {
     timer_budget_hits,
     /// Iterations that left commands waiting
     command_budget_hits,
+    /// Questions of the control socket answered
+    inquiries,
 }
