@@ -44,6 +44,8 @@ mod lifecycle;
 mod link;
 #[path = "veth/load.rs"]
 mod load;
+#[path = "veth/look.rs"]
+mod look;
 #[path = "veth/options.rs"]
 mod options;
 #[path = "veth/refusals.rs"]
