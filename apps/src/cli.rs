@@ -13,6 +13,7 @@ use millrace::wire::mac::MacAddr;
 
 use crate::control::ControlArgs;
 use crate::get::url::Url;
+use crate::ss::SsArgs;
 use crate::stat::StatArgs;
 
 /// Millrace: a TCP/IP stack in user space.
@@ -40,6 +41,8 @@ pub enum Command {
     Drill(DrillArgs),
     /// Show the counters of a process that runs, live.
     Stat(StatArgs),
+    /// Show the sockets of a process that runs, as `ss` shows the kernel's.
+    Ss(SsArgs),
     /// Play seeds of the simulator: stacks on a bad wire, in virtual time; needs no privileges.
     Sim(SimArgs),
 }

@@ -11,6 +11,7 @@
 //! | [`serve`] | `millrace serve` |
 //! | [`get`] | `millrace get` |
 //! | [`demo`] | `millrace demo` |
+//! | [`ss`] | `millrace ss` |
 //! | [`stat`] | `millrace stat` |
 //! | [`drill`] | `millrace drill` |
 //! | [`sim`] | `millrace sim` |
@@ -30,6 +31,7 @@ pub mod serve;
 pub mod services;
 pub mod setup;
 pub mod sim;
+pub mod ss;
 pub mod stat;
 
 use std::io::IsTerminal;
@@ -76,6 +78,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Get(args) => get::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Ss(args) => ss::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Drill(args) => drill::run_scripts(args, cli.verbose),
         Command::Sim(args) => sim::run(args),

@@ -56,6 +56,8 @@ mod scratch;
 mod server;
 #[path = "veth/socket.rs"]
 mod socket;
+#[path = "veth/sockets.rs"]
+mod sockets;
 #[path = "veth/stats.rs"]
 mod stats;
 #[path = "veth/stream.rs"]

@@ -1,4 +1,4 @@
-//! `millrace stat` as it is run.
+//! `millrace stat` and `millrace ss` as they are run.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
@@ -136,6 +136,74 @@ fn no_process() {
     refuses(&path, &["stat"], 1, &["no millrace process", "a.sock"]);
     drop(UnixListener::bind(&path).expect("bind"));
     refuses(&path, &["stat"], 1, &["has ended"]);
+    refuses(&path, &["ss", "-tn"], 1, &["has ended"]);
     refuses(&path, &["stat", "--watch", "0"], 2, &["0.1"]);
     refuses(&path, &["stat", "--count", "2"], 2, &["--watch"]);
+}
+
+#[test]
+fn sockets_by_filter_and_as_json() {
+    let process = Process::start(100);
+    let count = |args: &[&str]| prints(&process.path(), args).lines().count();
+    assert_eq!(count(&["ss", "-tnH"]), 0);
+    assert_eq!(count(&["ss", "-tn"]), 1);
+    assert_eq!(count(&["ss", "-tnlH"]), 100);
+    assert_eq!(count(&["ss", "-tnaH", "sport", "<=", ":10"]), 10);
+    assert_eq!(
+        count(&[
+            "ss",
+            "-H",
+            "state",
+            "listening",
+            "( sport = :5 or sport = :7 )"
+        ]),
+        2
+    );
+    let json = prints(&process.path(), &["ss", "--json", "-i", "-l", "sport = :7"]);
+    let sock: Value = serde_json::from_str(&json).expect("one object");
+    assert_eq!(sock["local"], "0.0.0.0:7");
+    assert_eq!(sock["state"], "LISTEN");
+    assert_eq!(sock["pid"], std::process::id());
+    assert_eq!(sock["info"]["snd_cwnd"], 10);
+}
+
+#[test]
+fn filters_that_make_no_sense() {
+    let process = Process::start(1);
+    let path = process.path();
+    refuses(
+        &path,
+        &["ss", "state", "bogus"],
+        2,
+        &["`bogus`", "\n  state bogus\n        ^"],
+    );
+    refuses(
+        &path,
+        &["ss", "sport = :80 and"],
+        2,
+        &["it ends", "\n                 ^"],
+    );
+    refuses(&path, &["ss", "--json", "-n"], 2, &["--json"]);
+    assert_eq!(
+        process.count("calls"),
+        1,
+        "it is read before anybody is called"
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_in_the_midst_of_a_long_list() {
+    let process = Process::start(60_000);
+    for args in [&["ss", "-tnlH"][..], &["ss", "-l", "--json"]] {
+        let mut child = millrace(&process.path(), args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("millrace");
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        out.read_line(&mut String::new()).expect("a line");
+        drop(out);
+        let done = child.wait_with_output().expect("it ends");
+        assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    }
 }

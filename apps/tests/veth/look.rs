@@ -1,4 +1,4 @@
-//! `millrace stat` and `millrace ss` on a server that Linux talks to.
+//! `millrace stat` on a server that Linux talks to, and where its control socket lies.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -25,7 +25,7 @@ real_peer_tests! {
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// `millrace WHAT` about the process at `socket`.
-fn ask(socket: &str, what: &[&str]) -> Finished {
+pub fn ask(socket: &str, what: &[&str]) -> Finished {
     run(
         Command::new(MILLRACE)
             .args(what)
