@@ -11,7 +11,10 @@ use millrace::driver::{DriverSpec, ImpairSpec, XdpMode};
 use millrace::net::Sysctl;
 use millrace::wire::mac::MacAddr;
 
+use crate::control::ControlArgs;
 use crate::get::url::Url;
+use crate::ss::SsArgs;
+use crate::stat::StatArgs;
 
 /// Millrace: a TCP/IP stack in user space.
 #[derive(Debug, Parser)]
@@ -36,6 +39,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run conformance scripts in the packetdrill language on the stack, in virtual time; needs no privileges.
     Drill(DrillArgs),
+    /// Show the counters of a process that runs, live.
+    Stat(StatArgs),
+    /// Show the sockets of a process that runs, as `ss` shows the kernel's.
+    Ss(SsArgs),
     /// Play seeds of the simulator: stacks on a bad wire, in virtual time; needs no privileges.
     Sim(SimArgs),
 }
@@ -241,6 +248,9 @@ pub struct NetArgs {
     /// for one direction: rx.loss=1%.
     #[arg(long)]
     pub impair: Option<ImpairSpec>,
+    /// The control socket.
+    #[command(flatten)]
+    pub control: ControlArgs,
     /// Print events and statistics as JSON, one object per line.
     #[arg(long)]
     pub json: bool,

@@ -6,10 +6,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the arguments |
+//! | [`control`] | the control socket of a running process |
 //! | [`setup`] | from arguments to a worker on a device |
 //! | [`serve`] | `millrace serve` |
 //! | [`get`] | `millrace get` |
 //! | [`demo`] | `millrace demo` |
+//! | [`ss`] | `millrace ss` |
+//! | [`stat`] | `millrace stat` |
 //! | [`drill`] | `millrace drill` |
 //! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
@@ -18,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod control;
 pub mod demo;
 pub mod drill;
 pub mod get;
@@ -27,6 +31,8 @@ pub mod serve;
 pub mod services;
 pub mod setup;
 pub mod sim;
+pub mod ss;
+pub mod stat;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -72,6 +78,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Get(args) => get::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Ss(args) => ss::run(args),
+        Command::Stat(args) => stat::run(args),
         Command::Drill(args) => drill::run_scripts(args, cli.verbose),
         Command::Sim(args) => sim::run(args),
     };

@@ -6,8 +6,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use millrace::Worker;
-use millrace::net::Census;
-use millrace::pmd::QueueStats;
 use serde_json::{Map, Value, json};
 
 /// Everything that a worker and its stack count.
@@ -22,14 +20,14 @@ pub fn stats_json(worker: &Worker, mode: &str) -> Value {
     let queues: Vec<Value> = worker
         .queues()
         .iter()
-        .map(|queue| numbers(&mut queue_counters(&queue.stats()).into_iter()))
+        .map(|queue| numbers(&mut unexplained(queue.stats().iter())))
         .collect();
     json!({
         "event": "stats",
         "mode": mode,
         "open": worker.open(),
-        "worker": numbers(&mut worker.stats().iter()),
-        "census": numbers(&mut census_counters(&stack.census()).into_iter()),
+        "worker": numbers(&mut unexplained(worker.stats().iter())),
+        "census": numbers(&mut unexplained(stack.census().iter())),
         "drops": numbers(&mut stack.drops().iter().filter(|(_, n)| *n > 0).map(|(reason, n)| (reason.name(), n))),
         "mib": numbers(&mut stack.mib().iter()),
         "queues": queues,
@@ -46,83 +44,24 @@ pub fn stats_text(worker: &Worker, mode: &str) -> String {
             let _ = writeln!(text, "  {title:<8} {name:<28} {value}");
         }
     };
-    group("worker", &mut worker.stats().iter());
+    group("worker", &mut unexplained(worker.stats().iter()));
     for queue in worker.queues() {
-        group("queue", &mut queue_counters(&queue.stats()).into_iter());
+        group("queue", &mut unexplained(queue.stats().iter()));
     }
     group("mib", &mut stack.mib().iter());
     group(
         "drop",
         &mut stack.drops().iter().map(|(reason, n)| (reason.name(), n)),
     );
-    group("census", &mut census_counters(&stack.census()).into_iter());
+    group("census", &mut unexplained(stack.census().iter()));
     text
 }
 
-/// Names and values of a queue's counters.
-fn queue_counters(stats: &QueueStats) -> [(&'static str, u64); 12] {
-    let QueueStats {
-        rx_packets,
-        rx_bytes,
-        tx_packets,
-        tx_bytes,
-        tx_full,
-        tx_errors,
-        kicks,
-        rx_dropped,
-        rx_ring_full,
-        fill_empty,
-        rx_invalid,
-        tx_invalid,
-    } = *stats;
-    [
-        ("rx_packets", rx_packets),
-        ("rx_bytes", rx_bytes),
-        ("tx_packets", tx_packets),
-        ("tx_bytes", tx_bytes),
-        ("tx_full", tx_full),
-        ("tx_errors", tx_errors),
-        ("kicks", kicks),
-        ("rx_dropped", rx_dropped),
-        ("rx_ring_full", rx_ring_full),
-        ("fill_empty", fill_empty),
-        ("rx_invalid", rx_invalid),
-        ("tx_invalid", tx_invalid),
-    ]
-}
-
-/// Names and values of what a stack holds now.
-fn census_counters(census: &Census) -> [(&'static str, u64); 13] {
-    let Census {
-        sockets,
-        listeners,
-        established,
-        requests,
-        time_wait,
-        orphans,
-        hashed,
-        bound_ports,
-        timers,
-        ring_chunks,
-        queued_flows,
-        queued_packets,
-        neighbours,
-    } = *census;
-    [
-        ("sockets", sockets as u64),
-        ("listeners", listeners as u64),
-        ("established", established),
-        ("requests", requests as u64),
-        ("time_wait", time_wait as u64),
-        ("orphans", orphans.into()),
-        ("hashed", hashed as u64),
-        ("bound_ports", bound_ports as u64),
-        ("timers", timers as u64),
-        ("ring_chunks", ring_chunks as u64),
-        ("queued_flows", queued_flows as u64),
-        ("queued_packets", queued_packets as u64),
-        ("neighbours", neighbours as u64),
-    ]
+/// Names and values without the descriptions.
+fn unexplained(
+    counters: impl Iterator<Item = (&'static str, &'static str, u64)>,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    counters.map(|(name, _, value)| (name, value))
 }
 
 /// Where JSON goes.

@@ -38,7 +38,8 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         signals,
         device,
         mode,
-    } = prepared.start()?;
+        control: _control,
+    } = prepared.start(&format!("serve {}", args.service.name()))?;
 
     let format = if args.net.json {
         Format::Json(JsonTo::Stdout)

@@ -13,6 +13,7 @@ use millrace::{Adaptive, BusyPoll, Controller, Ipv4Net, Stack, TscClock, Worker}
 
 use crate::Failure;
 use crate::cli::{NetArgs, SteerArg};
+use crate::control::{self, About, Clerk, Reserved};
 
 /// Everything but the device's queues: listeners and all else can still be refused without a trace.
 pub struct Prepared {
@@ -25,6 +26,7 @@ pub struct Prepared {
     device: Device,
     device_name: String,
     core: Option<Core>,
+    control: Reserved,
 }
 
 /// A worker that is ready to run, and what to tell the user about it.
@@ -37,6 +39,8 @@ pub struct Node {
     pub device: String,
     /// How frames travel, for example "copy native, 2 queues".
     pub mode: String,
+    /// Answers `millrace stat` and `millrace ss` as long as it lives.
+    pub control: Option<Clerk>,
 }
 
 /// The addresses and routes that we shall have.
@@ -120,16 +124,18 @@ pub fn prepare(args: &NetArgs) -> Result<Prepared, Failure> {
         device,
         device_name: args.driver.to_string(),
         core,
+        control: control::reserve(&args.control)?,
     })
 }
 
 impl Prepared {
-    /// Opens the device's queues, catches signals and pins the calling thread.
+    /// Opens the device's queues, the control socket and catches signals; pins the calling thread. `command` says what is
+    /// run.
     ///
     /// # Errors
     ///
     /// [`Failure`]; nothing is left changed.
-    pub fn start(self) -> Result<Node, Failure> {
+    pub fn start(self, command: &str) -> Result<Node, Failure> {
         let Self {
             mut worker,
             addrs: _,
@@ -138,11 +144,18 @@ impl Prepared {
             device,
             device_name,
             core,
+            control,
         } = self;
         let Started { port, queues } = device.start().map_err(Failure::from_error)?;
         let mode = mode_text(&queues);
         worker.add_queues(iface, port, queues);
-        // Before this thread is pinned: the thread that waits for signals stays off the worker's core.
+        // Before this thread is pinned: the threads that answer and that wait for signals stay off the worker's core.
+        let about = About::me(command.to_owned(), &device_name, &mode);
+        let control = control.open(&mut worker, about).map_err(|e| {
+            Failure::Failed(format!(
+                "cannot open the control socket: {e}; see `ulimit -n -u`"
+            ))
+        })?;
         let signals = Signals::forward(controller)
             .map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
         if let Some(core) = core {
@@ -153,6 +166,7 @@ impl Prepared {
             signals,
             device: device_name,
             mode,
+            control,
         })
     }
 }

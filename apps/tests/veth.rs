@@ -44,6 +44,8 @@ mod lifecycle;
 mod link;
 #[path = "veth/load.rs"]
 mod load;
+#[path = "veth/look.rs"]
+mod look;
 #[path = "veth/options.rs"]
 mod options;
 #[path = "veth/refusals.rs"]
@@ -54,6 +56,8 @@ mod scratch;
 mod server;
 #[path = "veth/socket.rs"]
 mod socket;
+#[path = "veth/sockets.rs"]
+mod sockets;
 #[path = "veth/stats.rs"]
 mod stats;
 #[path = "veth/stream.rs"]

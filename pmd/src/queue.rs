@@ -122,6 +122,81 @@ pub struct QueueStats {
     pub tx_invalid: u64,
 }
 
+impl QueueStats {
+    /// Name, description and value of each counter, in the order of the fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let Self {
+            rx_packets,
+            rx_bytes,
+            tx_packets,
+            tx_bytes,
+            tx_full,
+            tx_errors,
+            kicks,
+            rx_dropped,
+            rx_ring_full,
+            fill_empty,
+            rx_invalid,
+            tx_invalid,
+        } = *self;
+        [
+            ("rx_packets", "Frames received", rx_packets),
+            (
+                "rx_bytes",
+                "Bytes of those frames, link header included",
+                rx_bytes,
+            ),
+            ("tx_packets", "Frames handed to the device", tx_packets),
+            (
+                "tx_bytes",
+                "Bytes of those frames, link header included",
+                tx_bytes,
+            ),
+            (
+                "tx_full",
+                "Times that the device had no room for a frame",
+                tx_full,
+            ),
+            (
+                "tx_errors",
+                "Frames that the device refused after it had accepted them",
+                tx_errors,
+            ),
+            (
+                "kicks",
+                "System calls to move frames or to wake the device",
+                kicks,
+            ),
+            (
+                "rx_dropped",
+                "Received frames dropped by the kernel or the driver for other reasons",
+                rx_dropped,
+            ),
+            (
+                "rx_ring_full",
+                "Received frames dropped because the receive ring was full",
+                rx_ring_full,
+            ),
+            (
+                "fill_empty",
+                "Times that the kernel found no empty frame to receive into",
+                fill_empty,
+            ),
+            (
+                "rx_invalid",
+                "Descriptors that the kernel refused on reception",
+                rx_invalid,
+            ),
+            (
+                "tx_invalid",
+                "Descriptors that the kernel refused on transmission",
+                tx_invalid,
+            ),
+        ]
+        .into_iter()
+    }
+}
+
 /// How frames travel between device and memory; always announced, because it decides the speed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {

@@ -35,7 +35,8 @@ pub fn run(args: &GetArgs) -> Result<(), Failure> {
         signals: _signals,
         device,
         mode,
-    } = prepared.start()?;
+        control: _control,
+    } = prepared.start("get")?;
     let json_to = if args.output.is_some() {
         JsonTo::Stdout
     } else {

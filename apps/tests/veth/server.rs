@@ -183,6 +183,11 @@ impl Server {
         self.child.wait().expect("wait for millrace");
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("signal millrace");

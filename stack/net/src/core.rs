@@ -1,5 +1,6 @@
 //! The stack of one shard: plain fields, split so that a socket and everything else can be borrowed at once.
 
+use crate::census::Census;
 use crate::drop::DropCounters;
 use crate::dst::Dst;
 use crate::icmp::IcmpLimits;
@@ -84,32 +85,6 @@ impl Config {
             seed,
         }
     }
-}
-
-/// How many of everything there are now; what a test compares with its baseline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Census {
-    /// Full TCP sockets, listeners included.
-    pub sockets: usize,
-    pub listeners: usize,
-    /// Sockets in ESTABLISHED or CLOSE_WAIT.
-    pub established: u64,
-    pub requests: usize,
-    pub time_wait: usize,
-    /// Sockets that no application owns.
-    pub orphans: u32,
-    /// Entries of the ehash.
-    pub hashed: usize,
-    /// Ports with an owner.
-    pub bound_ports: usize,
-    /// Entries of the timer wheel.
-    pub timers: usize,
-    /// Ring chunks in use.
-    pub ring_chunks: usize,
-    pub queued_flows: usize,
-    pub queued_packets: usize,
-    pub neighbours: usize,
 }
 
 /// A segment that a mini-socket or nobody sends.

@@ -11,6 +11,7 @@ pub mod mutants;
 
 mod app;
 mod audit;
+mod census;
 mod core;
 pub mod drop;
 mod dst;
@@ -37,12 +38,14 @@ mod tick;
 mod tx;
 mod wheel;
 
-pub use crate::core::{Census, Config, Limits, Stack};
+pub use crate::core::{Config, Limits, Stack};
 pub use app::Service;
+pub use census::Census;
 pub use drop::{DropCounters, DropReason};
 pub use ids::{IfaceId, SockId, SockKind};
 pub use millrace_wire::time::Instant;
 pub use setup::{IfaceConfig, RouteSpec, SetupError};
+pub use sock::diag::{DiagCursor, DiagMemory, DiagSock, DiagTimer};
 pub use sock::error::SockError;
 pub use sock::errqueue::ExtendedError;
 pub use sock::flags::MsgFlags;

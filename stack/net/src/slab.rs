@@ -115,6 +115,11 @@ impl<T> Slab<T> {
         value
     }
 
+    /// Places, used and free: every index is below.
+    pub(crate) fn places(&self) -> u32 {
+        self.generations.len() as u32
+    }
+
     /// Ids in use, in order of index.
     pub(crate) fn ids(&self) -> impl Iterator<Item = SockId> + '_ {
         (0..self.generations.len() as u32)

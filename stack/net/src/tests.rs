@@ -1,6 +1,7 @@
 //! Two stacks joined by a link in memory, in virtual time.
 
 mod data;
+mod diag;
 mod info;
 mod stamps;
 mod urgent;

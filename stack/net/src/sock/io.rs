@@ -345,6 +345,10 @@ fn receive(
     if taken.len > 0 && !flags.contains(MsgFlags::PEEK) {
         acking::cleanup_rbuf(sk, ctx);
     }
+    // Who takes all that there is takes the FIN with it: in Linux it is in the last buffer.
+    if taken.dry && !buf.is_empty() && !flags.contains(MsgFlags::PEEK) {
+        sk.warm.fin_read = sk.warm.fin_received;
+    }
     let timestamp = if taken.len > 0 && sk.rx.features.contains(Features::RX_STAMPS) {
         let head = sk.rings.as_ref().map_or(0, |r| r.rcv_out.head());
         let end = head.max(begin + taken.len as u64);

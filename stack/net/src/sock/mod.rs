@@ -6,6 +6,7 @@ pub(crate) mod bind;
 mod calls;
 mod connect;
 mod create;
+pub mod diag;
 pub mod error;
 pub mod errqueue;
 pub mod flags;

@@ -26,6 +26,7 @@ use millrace_wire::time::Instant;
 pub use kept::Kept;
 pub(crate) use kept::KeptValues;
 pub use tcp::CongestionName;
+pub(crate) use tcp::congestion;
 
 /// Least SO_RCVBUF and SO_SNDBUF, octets as set (Linux doubles what is set; `getsockopt` shows the double).
 const MIN_RCVBUF: u32 = 1152;

@@ -28,6 +28,11 @@ macro_rules! tcp_info {
         pub struct TcpInfo { $($(#[doc = $doc])+ pub $name: $ty,)* }
 
         impl TcpInfo {
+            /// Names (Linux's, without `tcpi_`) and values.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), u64::from(self.$name)),)*].into_iter()
+            }
+
             /// The bytes that `getsockopt(TCP_INFO)` gives on a little-endian machine (x86-64).
             pub fn to_bytes(&self) -> [u8; Self::LEN] {
                 let mut bytes = [0; Self::LEN];
@@ -202,6 +207,19 @@ impl TcpInfo {
         }
     }
 
+    /// Of any full socket (Linux `tcp_get_info`).
+    pub(crate) fn of_sock(sk: &TcpSock, ctx: &Ctx, now: Instant) -> Self {
+        if sk.rx.state != TcpState::Listen {
+            return Self::of_connection(sk, ctx, now);
+        }
+        let mut info = Self::of_any(sk, ctx);
+        if let Some(listen) = &sk.cold.listen {
+            info.unacked = listen.accept.len() as u32;
+            info.sacked = listen.backlog;
+        }
+        info
+    }
+
     fn of_connection(sk: &TcpSock, ctx: &Ctx, now: Instant) -> Self {
         let mut info = Self::of_any(sk, ctx);
         info.add_peer(sk);
@@ -324,14 +342,6 @@ impl Stack {
     pub fn tcp_info(&mut self, now: Instant, s: SockId) -> Result<TcpInfo, SockError> {
         self.sock(s)?;
         let sk = self.socks.tcp.get(s).ok_or(SockError::BadSocket)?;
-        if sk.rx.state != TcpState::Listen {
-            return Ok(TcpInfo::of_connection(sk, &self.ctx, now));
-        }
-        let mut info = TcpInfo::of_any(sk, &self.ctx);
-        if let Some(listen) = &sk.cold.listen {
-            info.unacked = listen.accept.len() as u32;
-            info.sacked = listen.backlog;
-        }
-        Ok(info)
+        Ok(TcpInfo::of_sock(sk, &self.ctx, now))
     }
 }

@@ -42,7 +42,23 @@ impl TcpState {
         }
     }
 
-    const fn bit(self) -> u16 {
+    /// All states, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Established,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::Close,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Listen,
+        Self::Closing,
+    ];
+
+    /// The state's bit in a mask, as in the kernel's `TCPF_…`.
+    pub const fn bit(self) -> u16 {
         1 << self as u8
     }
 

@@ -1,10 +1,12 @@
 //! The control side of a worker: commands from other threads, and what the kernel knows about an interface.
 //!
 //! A command crosses by an SPSC ring, of which the worker drains a bounded number in each iteration, and a doorbell
-//! that wakes a sleeping worker.
+//! that wakes a sleeping worker. Questions ([`inquiry`]) have a pair of rings of their own.
 
 pub mod import;
+pub mod inquiry;
 
+use inquiry::Desk;
 use millrace_ring::doorbell::Bell;
 use millrace_ring::spsc::{Consumer, Producer, spsc};
 
@@ -52,6 +54,8 @@ impl Controller {
 /// The receiving end: belongs to the worker.
 pub(crate) struct Inbox {
     commands: Consumer<Command>,
+    /// Where questions arrive, if anybody may ask.
+    pub(crate) desk: Option<Desk>,
 }
 
 impl Inbox {
@@ -62,7 +66,7 @@ impl Inbox {
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.commands.is_empty()
+        self.commands.is_empty() && self.desk.as_mut().is_none_or(Desk::is_empty)
     }
 }
 
@@ -74,6 +78,9 @@ pub(crate) fn channel(bell: Bell) -> (Controller, Inbox) {
             commands: producer,
             bell,
         },
-        Inbox { commands: consumer },
+        Inbox {
+            commands: consumer,
+            desk: None,
+        },
     )
 }

@@ -1,7 +1,7 @@
 //! One worker: a shard of the stack with its queues, services, clock and counters, and the loop that runs them.
 //!
 //! An iteration ([`Worker::turn`]) is: commands (bounded) → for each queue: receive a burst, deliver → timers →
-//! events and services → for each queue: transmit. When it found nothing to do, the idle policy decides how long to
+//! events and services → for each queue: transmit → one question answered. When it found nothing to do, the idle policy decides how long to
 //! wait ([`Worker::rest`]). Each bound that was hit is counted, and busy time is kept apart from empty polling and
 //! sleep; the clock is read once per iteration.
 //!
@@ -9,6 +9,7 @@
 //!
 //! Linux counterpart: `net_rx_action`, `napi_poll`, `net_tx_action` on one processor.
 
+mod answer;
 mod block;
 mod serve;
 mod setup;
@@ -186,6 +187,7 @@ impl Worker {
         worked |= self.timers();
         worked |= self.events();
         worked |= self.transmit();
+        worked |= self.answer();
         // What the services did to each other's sockets is told in the next iteration.
         worked |= self.stack.has_events();
         self.stats.turns += 1;

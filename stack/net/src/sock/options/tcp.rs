@@ -68,7 +68,7 @@ pub(super) fn set_congestion(name: &CongestionName) -> Result<(), SockError> {
     }
 }
 
-pub(super) fn congestion() -> CongestionName {
+pub(crate) fn congestion() -> CongestionName {
     let mut name = [0; 16];
     name[..RENO.len()].copy_from_slice(RENO);
     name

@@ -45,6 +45,8 @@ pub(crate) struct Warm {
     pub hashed: bool,
     /// The peer's FIN was received (Linux `SOCK_DONE`).
     pub fin_received: bool,
+    /// Somebody has read to it.
+    pub fin_read: bool,
     /// Pending SO_ERROR.
     pub err: Option<SockError>,
     /// Times that our SYN or SYN-ACK timed out.
@@ -87,6 +89,7 @@ impl Warm {
             leaving: None,
             hashed: false,
             fin_received: false,
+            fin_read: false,
             err: None,
             syn_timeouts: 0,
             counted_orphan: false,
