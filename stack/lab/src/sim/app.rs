@@ -12,7 +12,8 @@ use millrace_wire::time::Instant;
 use super::Violation;
 use super::dice::Dice;
 use super::pattern::Pattern;
-use super::plan::{EndPlan, Finish};
+use super::plan::{EndPlan, Finish, Keepalive};
+use crate::model::Calls;
 
 /// How an end's life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +178,17 @@ impl App {
 
     pub(super) fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// What the model must know of its calls.
+    pub(super) fn calls(&self) -> Calls {
+        Calls {
+            written: self.progress.written,
+            read: self.progress.read,
+            shut: self.progress.shut == Shut::Yes,
+            gone: self.sock().is_none(),
+            keepalive: self.plan.keepalive != Keepalive::Off,
+        }
     }
 
     /// How long its handshake took, for a client.

@@ -3,6 +3,7 @@
 //! [`run_seed`] draws a [`plan::Plan`], plays it in virtual time and checks on the way and at the end that
 //! * what is read is what was written, in order, from the first byte on, and the end of file comes once and only behind
 //!   the last byte;
+//! * the reference model allows every segment that a stack sends, and misses no answer (`crate::model`);
 //! * no segment breaks the peer's window, segment size, or the agreed options, and no offered window is taken back;
 //! * after every step the invariants of every stack hold (`Stack::audit`);
 //! * once the wire has healed every connection ends as planned, and all stacks' tables are empty afterwards;

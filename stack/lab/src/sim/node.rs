@@ -18,6 +18,7 @@ use super::dice::{Dice, Purpose};
 use super::pattern::Pattern;
 use super::plan::{ConnectionPlan, Plan};
 use crate::clock::START;
+use crate::model::{Calls, Monitor};
 
 /// The port both nodes listen on.
 pub(super) const PORT: u16 = 7;
@@ -48,7 +49,13 @@ pub(super) struct Node {
     clients: usize,
     /// Which connection each application belongs to.
     connections: Vec<usize>,
+    /// The addresses of each application's connection, its own first, and its calls as the monitor knows them.
+    calls: Vec<Option<(Flow, Option<Calls>)>>,
+    monitor: Monitor,
 }
+
+/// A connection's addresses, the own one first.
+type Flow = (SocketAddrV4, SocketAddrV4);
 
 impl Node {
     pub(super) fn new(plan: &Plan, number: usize, device: Pair) -> Result<Self, Violation> {
@@ -96,6 +103,8 @@ impl Node {
             apps: Vec::new(),
             clients: 0,
             connections: Vec::new(),
+            calls: Vec::new(),
+            monitor: Monitor::new(mac, of.memory.is_some()),
         };
         for (index, connection) in plan
             .connections
@@ -113,6 +122,7 @@ impl Node {
                 opens,
             ));
             node.connections.push(index);
+            node.calls.push(None);
             node.clients += 1;
         }
         Ok(node)
@@ -183,13 +193,21 @@ impl Node {
         if self.accept(now, plans, callers)? == Step::Moved {
             step = Step::Moved;
         }
-        for (app, connection) in self.apps.iter_mut().zip(&self.connections) {
+        let known = self.calls.iter_mut().zip(&self.connections);
+        for (app, (known, connection)) in self.apps.iter_mut().zip(known) {
             let to = SocketAddrV4::new(address(plans[*connection].server), PORT);
             let mut opened = |from| {
                 callers.insert(from, *connection);
+                *known = Some(((from, to), None));
             };
             if app.step(&mut self.stack, now, to, &mut opened)? == Step::Moved {
                 step = Step::Moved;
+            }
+            if let Some((flow, calls)) = known
+                && *calls != Some(app.calls())
+            {
+                *calls = Some(app.calls());
+                self.monitor.called(*flow, app.calls());
             }
         }
         self.transmit(now);
@@ -205,6 +223,7 @@ impl Node {
             device,
             apps,
             iface,
+            monitor,
             ..
         } = self;
         let mut desk = Desk {
@@ -212,6 +231,8 @@ impl Node {
             violation: None,
         };
         let received = device.rx(MAX_BURST, &mut |frames| {
+            let taken = frames.iter().map(|frame| frame.data());
+            taken.for_each(|frame| monitor.heard(now, frame));
             stack.rx(now, *iface, frames);
             stack.deliver(now, frames, &mut desk);
         });
@@ -269,7 +290,29 @@ impl Node {
                 (&mut self.stack, now, sock),
             )?);
             self.connections.push(connection);
+            let ours = SocketAddrV4::new(address(self.number), PORT);
+            self.calls.push(Some(((ours, peer), None)));
         }
+    }
+
+    /// Its device has sent `frame`: the monitor judges it.
+    pub(super) fn sent(&mut self, now: Instant, frame: &[u8]) -> Result<(), Violation> {
+        let Self {
+            monitor, number, ..
+        } = self;
+        monitor
+            .sent(now, frame)
+            .map_err(|what| Violation::new(format!("node {number} sent {what}")))
+    }
+
+    /// Nothing is left to do at this time: the monitor judges what is missing.
+    pub(super) fn quiet(&mut self, now: Instant) -> Result<(), Violation> {
+        let Self {
+            monitor, number, ..
+        } = self;
+        monitor
+            .quiet(now)
+            .map_err(|what| Violation::new(format!("node {number}: {what}")))
     }
 
     /// No more connections are taken.

@@ -209,7 +209,7 @@ impl<'o> World<'o> {
                 && step == Step::Idle
                 && self.next_event().is_none_or(|at| at > now)
             {
-                return Ok(());
+                return self.quiet(now);
             }
             if self.watch.frames() > MAX_FRAMES {
                 return Err(Violation::new(format!(
@@ -220,6 +220,16 @@ impl<'o> World<'o> {
         Err(Violation::new(
             "somebody spins: no end of things to do at one point in time",
         ))
+    }
+
+    /// Nobody has anything left to do now.
+    fn quiet(&mut self, now: Instant) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            if self.is_alive(node) {
+                self.nodes[node].quiet(now)?;
+            }
+        }
+        Ok(())
     }
 
     fn attack(&mut self, now: Instant) {
@@ -262,6 +272,7 @@ impl<'o> World<'o> {
             inboxes,
             watch,
             observer,
+            nodes,
             ..
         } = self;
         let (lane, inbox) = (&mut lanes[node], &mut inboxes[node]);
@@ -276,7 +287,8 @@ impl<'o> World<'o> {
                 passage,
                 frame,
             });
-            if let Err(violation) = watch.sent(now, node, frame) {
+            let judged = watch.sent(now, node, frame);
+            if let Err(violation) = judged.and_then(|()| nodes[node].sent(now, frame)) {
                 broken.get_or_insert(violation);
             }
             let Passed { frames, back } = lane.tamper(frame);

@@ -130,7 +130,8 @@ pub(crate) fn ack_snd_check(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
     let second = sk.rx.rcv_nxt.bytes_since(sk.rx.rcv_wup) > u32::from(sk.rx.rcv_mss)
         && window::candidate(sk) >= sk.rx.rcv_wnd;
-    if second || in_quickack(sk) || sk.rx.ack.contains(AckState::NOW) || !sk.warm.ofo.is_empty() {
+    let hole = !sk.warm.ofo.is_empty() && !mutant!("early_data_ack_delayed");
+    if second || in_quickack(sk) || sk.rx.ack.contains(AckState::NOW) || hole {
         sk.tx.want.insert(Want::ACK);
     } else {
         delay(sk, ctx);
@@ -148,7 +149,8 @@ fn delay(sk: &mut TcpSock, ctx: &mut Ctx) {
         }
         ato = ato.min(max);
     }
-    let ato = Duration::from_millis(u64::from(ato.min(DELACK_MAX)));
+    let ato = ato.min(DELACK_MAX) + if mutant!("delayed_ack_late") { 800 } else { 0 };
+    let ato = Duration::from_millis(u64::from(ato));
     let mut at = ctx.now + ato;
     if let Some(set) = sk.warm.timers.ack {
         if set <= ctx.now + ato / 4 {
@@ -183,7 +185,7 @@ pub(crate) fn cleanup_rbuf(sk: &mut TcpSock, ctx: &mut Ctx) {
         let left = sk.rx.receive_window();
         if 2 * left <= sk.warm.rcvbuf {
             let new = window::candidate(sk);
-            now = new > 0 && new >= 2 * left;
+            now = new > 0 && new >= 2 * left && !mutant!("opened_window_kept");
         }
     }
     if now {

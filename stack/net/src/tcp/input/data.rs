@@ -368,7 +368,9 @@ fn out_of_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payloa
     }
     sk.rx.predict = false;
     acking::event_data_recv_ofo(sk, seg);
-    out_ack::send_record(sk, ctx);
+    if !mutant!("early_data_ack_delayed") {
+        out_ack::send_record(sk, ctx);
+    }
     outcome
 }
 

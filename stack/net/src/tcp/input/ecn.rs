@@ -103,7 +103,9 @@ pub(crate) fn accept_cwr(sk: &mut TcpSock, seg: &Segment) {
     if !seg.has(TcpFlags::CWR) {
         return;
     }
-    sk.rx.ecn.remove(EcnFlags::DEMAND_CWR);
+    if !mutant!("congestion_echoed_for_ever") {
+        sk.rx.ecn.remove(EcnFlags::DEMAND_CWR);
+    }
     if seg.end_seq() != seg.seq {
         // Its window may be a single segment now.
         sk.rx.ack.insert(AckState::NOW);
@@ -125,7 +127,8 @@ pub(crate) fn queue_cwr(sk: &mut TcpSock) {
 /// The echo that every segment but a SYN carries until CWR comes.
 #[inline]
 pub(crate) fn echo(sk: &TcpSock) -> TcpFlags {
-    if sk.rx.ecn.contains(EcnFlags::OK | EcnFlags::DEMAND_CWR) {
+    let demands = sk.rx.ecn.contains(EcnFlags::OK | EcnFlags::DEMAND_CWR);
+    if demands && !mutant!("congestion_not_echoed") {
         TcpFlags::ECE
     } else {
         TcpFlags::NONE

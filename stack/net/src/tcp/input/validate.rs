@@ -158,7 +158,8 @@ fn is_disordered_ack(sk: &TcpSock, seg: &Segment, age: i32) -> bool {
 /// ACK field was found good.
 pub(crate) fn replace_ts_recent(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment, options: &TcpOptions) {
     let Some(ts) = options.timestamps else { return };
-    if !sk.rx.features.contains(Features::TIMESTAMPS) || seg.seq.after(sk.rx.rcv_wup) {
+    let early = seg.seq.after(sk.rx.rcv_wup) && !mutant!("early_timestamp_echoed");
+    if !sk.rx.features.contains(Features::TIMESTAMPS) || early {
         return;
     }
     // A peer may begin with zero and go on with its clock (Linux `tcp_paws_check`).
@@ -200,6 +201,7 @@ pub(crate) fn is_rate_limited(sk: &mut TcpSock, ctx: &mut Ctx, skipped: Counter)
         .cold
         .last_oow_ack
         .is_some_and(|last| now.saturating_sub(last) < limit)
+        && !mutant!("challenges_unlimited")
     {
         ctx.mib.inc(skipped);
         return true;

@@ -25,7 +25,11 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.mib.inc(Counter::TcpOutRsts);
     let mut ctl = Ctl {
         tuple: sk.rx.tuple,
-        seq: ack::acceptable_seq(sk),
+        seq: if mutant!("abort_at_una") {
+            sk.tx.snd_una
+        } else {
+            ack::acceptable_seq(sk)
+        },
         ack: sk.rx.rcv_nxt,
         flags: TcpFlags::RST | TcpFlags::ACK | ecn::echo(sk),
         window,
@@ -42,7 +46,7 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
 
 /// The RST for a segment: with its ACK as our number if it has one, else acknowledging all of it.
 pub(crate) fn reply_to(seg: &Segment) -> Reply {
-    let (seq, ack, flags) = if seg.has(TcpFlags::ACK) {
+    let (seq, ack, flags) = if seg.has(TcpFlags::ACK) && !mutant!("reset_of_no_number") {
         (seg.ack, None, TcpFlags::RST)
     } else {
         (
