@@ -12,7 +12,7 @@ use millrace_pmd::{MAX_BURST, Pair, PairConfig, Queue, pair};
 use millrace_wire::mac::MacAddr;
 
 /// Bytes of a request and of its answer.
-const SIZE: usize = 64;
+pub(crate) const SIZE: usize = 64;
 /// What one turn of the loop takes in virtual time.
 const TURN: Duration = Duration::from_micros(2);
 const PORT: u16 = 7;

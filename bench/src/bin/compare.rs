@@ -52,6 +52,9 @@ struct Pair {
     /// Connection counts.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256])]
     connections: Vec<usize>,
+    /// Our stack only.
+    #[arg(long)]
+    alone: bool,
     /// Fails when a figure is 5 % above what this file allows (bench/budget.toml).
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
@@ -118,29 +121,49 @@ fn pair(args: &Pair) -> Result<(), String> {
         Budget::parse(&text).map_err(named)
     });
     let budget = budget.transpose()?;
-    println!("{:>5} {:>28}", "conns", "instructions per round trip");
-    let mut measured = Vec::new();
+    println!("instructions per round trip, both sides");
+    let beside = if args.alone { "" } else { "  smoltcp  ratio" };
+    println!("{:>5} {:>9}{beside}", "conns", "millrace");
+    let (mut measured, mut figures) = (Vec::new(), Vec::new());
     for &connections in &args.connections {
-        let short = instructions(connections, args.round_trips)?;
-        let long = instructions(connections, args.round_trips * 2)?;
-        let each = (long - short) as f64 / args.round_trips as f64;
-        println!("{connections:>5} {each:>28.0}");
-        measured.push((connections, each));
+        let each = |stack: Stack| {
+            let short = instructions(stack, connections, args.round_trips)?;
+            let long = instructions(stack, connections, args.round_trips * 2)?;
+            Ok::<f64, String>((long - short) as f64 / args.round_trips as f64)
+        };
+        let ours = each(Stack::Millrace)?;
+        print!("{connections:>5} {ours:>9.0}");
+        let mut figure = json!({ "connections": connections, "instructions": ours });
+        if !args.alone {
+            let theirs = each(Stack::Smoltcp)?;
+            print!(" {theirs:>8.0} {:>6.2}", ours / theirs);
+            figure["smoltcp_instructions"] = json!(theirs);
+        }
+        println!();
+        figures.push(figure);
+        measured.push((connections, ours));
     }
-    let figures = measured
-        .iter()
-        .map(|(connections, each)| json!({ "connections": connections, "instructions": each }));
-    write_json(args.json.as_ref(), &figures.collect())?;
+    write_json(args.json.as_ref(), &Value::Array(figures))?;
     budget.map_or(Ok(()), |budget| budget.judge(&measured))
 }
 
+/// Whose stacks make the round trips.
+#[derive(Clone, Copy, PartialEq)]
+enum Stack {
+    Millrace,
+    Smoltcp,
+}
+
 /// Instructions of one whole run of `pair_rr`; the same binary and input always give the same number.
-fn instructions(connections: usize, round_trips: u64) -> Result<u64, String> {
+fn instructions(stack: Stack, connections: usize, round_trips: u64) -> Result<u64, String> {
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(sibling("pair_rr"));
     command.args([connections.to_string(), round_trips.to_string()]);
+    if stack == Stack::Smoltcp {
+        command.arg("--smoltcp");
+    }
     let output = command
         .output()
         .map_err(|e| format!("valgrind: {e}; run scripts/install bench"))?;

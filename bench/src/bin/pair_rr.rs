@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use millrace_bench::pair::round_trips;
+use millrace_bench::{pair, smol};
 
 /// Two stacks, one thread, 64 B round trips over the in-memory pair.
 #[derive(Parser)]
@@ -14,12 +14,20 @@ struct Args {
     connections: usize,
     /// Round trips in all.
     round_trips: u64,
+    /// smoltcp's stacks instead of ours.
+    #[arg(long)]
+    smoltcp: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let begin = Instant::now();
-    if let Err(e) = round_trips(args.connections, args.round_trips) {
+    let run = if args.smoltcp {
+        smol::round_trips
+    } else {
+        pair::round_trips
+    };
+    if let Err(e) = run(args.connections, args.round_trips) {
         eprintln!("pair_rr: {e}");
         return ExitCode::FAILURE;
     }
