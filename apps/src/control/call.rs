@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::de::DeserializeOwned;
 
 use super::place;
@@ -41,7 +42,7 @@ impl Call {
     /// [`Failure`] when there is none, or several, or it does not answer.
     pub fn open(args: &AskArgs) -> Result<Self, Failure> {
         match &args.control {
-            Some(path) => Self::to(path),
+            Some(path) => Self::over(connect(path)?, path),
             None => Self::to_the_only_one(),
         }
     }
@@ -54,28 +55,33 @@ impl Call {
             )
         })?;
         // A socket that nobody listens on any more belongs to no process; one of another version is still one.
-        let alive = |path: &PathBuf| UnixStream::connect(path).is_ok();
-        let paths: Vec<PathBuf> = place::sockets(&folder).into_iter().filter(alive).collect();
-        match paths.as_slice() {
-            [] => Err(Failure::Failed(format!(
+        let found = place::sockets(&folder).into_iter();
+        let mut alive: Vec<_> = found
+            .filter_map(|path| Some((connect(&path).ok()?, path)))
+            .collect();
+        match alive.len() {
+            1 => {
+                let (stream, path) = alive.remove(0);
+                Self::over(stream, &path)
+            }
+            0 => Err(Failure::Failed(format!(
                 "no millrace process with a control socket in {} runs; start one, or give its socket with --control",
                 folder.display()
             ))),
-            [only] => Self::to(only),
-            several => Err(Failure::Failed(format!(
-                "{} millrace processes run; choose one with --control: {}",
-                several.len(),
-                several
-                    .iter()
-                    .map(|path| named(path))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ))),
+            several => {
+                let named: Vec<String> = alive
+                    .into_iter()
+                    .map(|(stream, path)| named(stream, &path))
+                    .collect();
+                Err(Failure::Failed(format!(
+                    "{several} millrace processes run; choose one with --control: {}",
+                    named.join(", ")
+                )))
+            }
         }
     }
 
-    fn to(path: &Path) -> Result<Self, Failure> {
-        let stream = connect(path)?;
+    fn over(stream: UnixStream, path: &Path) -> Result<Self, Failure> {
         let mut lines = BufReader::new(stream);
         let about = greet(&mut lines, path)?;
         Ok(Self {
@@ -123,8 +129,8 @@ impl Call {
 }
 
 /// A path and what its process does.
-fn named(path: &Path) -> String {
-    match Call::to(path) {
+fn named(stream: UnixStream, path: &Path) -> String {
+    match Call::over(stream, path) {
         Ok(call) => format!(
             "{} ({} over {})",
             path.display(),
@@ -135,9 +141,10 @@ fn named(path: &Path) -> String {
     }
 }
 
+/// A connection; does not wait for a process that lets nobody in.
 fn connect(path: &Path) -> Result<UnixStream, Failure> {
-    let shown = path.display();
-    let stream = UnixStream::connect(path).map_err(|error| {
+    let stream = try_connect(path).map_err(|error| {
+        let shown = path.display();
         Failure::Failed(match error.kind() {
             ErrorKind::NotFound => format!(
                 "no millrace process has its control socket at {shown}; look for it with `ps -C millrace -f`"
@@ -148,6 +155,9 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
             ErrorKind::PermissionDenied => {
                 format!("no permission for {shown}: run this as the user of the process, or as root")
             }
+            ErrorKind::WouldBlock => {
+                format!("the process at {shown} lets nobody in; is it stopped? look with `ps -C millrace -o pid,stat`")
+            }
             _ => format!("cannot call {shown}: {error}"),
         })
     })?;
@@ -155,6 +165,15 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
         .set_read_timeout(Some(PATIENCE))
         .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
         .map_err(|error| lost(path, &error))?;
+    Ok(stream)
+}
+
+fn try_connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
     Ok(stream)
 }
 

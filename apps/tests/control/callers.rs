@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use millrace::net::TcpState;
 use millrace_apps::control::protocol::{Ask, Line};
 use millrace_apps::control::{ControlArgs, reserve};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::process::{Folder, Process, call, open, raw, read, send, try_call, value, worker};
 
@@ -189,6 +190,28 @@ fn processes_of_other_versions_and_other_programs() {
     );
     refuses_to_talk_to("HTTP/1.1 400 Bad Request\r\n", &["no millrace process"]);
     refuses_to_talk_to("{\"millrace\":1", &["hung up"]);
+}
+
+/// It is stopped, say, and callers pile up in front of it.
+#[test]
+fn a_process_that_lets_nobody_in_is_not_waited_for() {
+    let folder = Folder::new();
+    let address = SockAddr::unix(folder.socket()).expect("an address");
+    let unix = || Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    let listener = unix();
+    listener.bind(&address).expect("bind");
+    listener.listen(1).expect("listen");
+    let mut waiting = Vec::new();
+    loop {
+        let caller = unix();
+        caller.set_nonblocking(true).expect("a flag");
+        match caller.connect(&address) {
+            Ok(()) => waiting.push(caller),
+            Err(_) => break,
+        }
+    }
+    let error = try_call(&folder.socket()).err().expect("nobody answers");
+    assert!(error.contains("is it stopped?"), "{error}");
 }
 
 #[test]

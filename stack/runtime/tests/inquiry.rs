@@ -128,3 +128,23 @@ fn an_asker_that_goes_away_is_not_missed() {
     assert_eq!(worker.turn(), Turn::Worked);
     assert!(second.answer().is_some());
 }
+
+/// The worker's part; what the asking side does is not counted.
+#[test]
+fn answering_allocates_nothing() {
+    let (mut worker, _controller) = sleeper(100);
+    let mut inquirer = worker.inquirer().expect("an inquirer");
+    let mut turn = |inquirer: &mut Inquirer, form| {
+        inquirer.ask(form).expect("heard");
+        let spent = allocation_counter::measure(|| assert_eq!(worker.turn(), Turn::Worked));
+        assert_eq!((spent.count_total, spent.count_current), (0, 0));
+        inquirer.answer().expect("answered at once")
+    };
+    let form = inquirer.counters();
+    turn(&mut inquirer, form);
+    let form = inquirer.socks(DiagCursor::default(), ALL);
+    let Inquiry::Socks(page) = turn(&mut inquirer, form) else {
+        panic!("a page")
+    };
+    assert!(!page.socks.is_empty() && page.next.is_some());
+}
