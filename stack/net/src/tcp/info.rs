@@ -4,7 +4,7 @@ use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::tcp::input::acking::DELACK_MAX;
-use crate::tcp::recovery::machine::CaState;
+use crate::tcp::recovery::machine::{self, CaState};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::counts;
 use crate::tcp::sock::hot::{EcnFlags, Features};
@@ -222,6 +222,7 @@ impl TcpInfo {
 
     fn of_connection(sk: &TcpSock, ctx: &Ctx, now: Instant) -> Self {
         let mut info = Self::of_any(sk, ctx);
+        info.reordering = machine::reordering(sk, ctx);
         info.add_peer(sk);
         info.add_sending(sk);
         info.add_times(sk, now);

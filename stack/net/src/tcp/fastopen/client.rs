@@ -9,7 +9,7 @@ use crate::stats::Counter;
 use crate::tcp::fastopen::cache::Pair;
 use crate::tcp::fastopen::{CLIENT, CLIENT_NO_COOKIE, SockFastOpen};
 use crate::tcp::output;
-use crate::tcp::recovery::machine::CaState;
+use crate::tcp::recovery::machine;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Want;
 use crate::tcp::state::TcpState;
@@ -197,16 +197,12 @@ pub(crate) fn on_syn_ack(
     SynData::Again
 }
 
-/// The server took the SYN without its data, which is no sign of congestion (Linux
-/// `tcp_non_congestion_loss_retransmit`).
+/// The server took the SYN without its data, which is no sign of congestion.
 fn retransmit(sk: &mut TcpSock) {
     for index in 0..sk.records.len() as usize {
         sk.records.mark_lost(index);
     }
-    sk.warm.recovery.state = CaState::Loss;
-    sk.warm.recovery.high_seq = sk.tx.snd_nxt;
-    sk.warm.recovery.rtx_hint = 0;
-    sk.tx.want.insert(Want::RTX_HEAD);
+    machine::lost_without_congestion(sk);
 }
 
 /// More data is sent as soon as the handshake ends, which can carry its ACK.
