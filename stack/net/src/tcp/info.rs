@@ -18,6 +18,7 @@ const OPT_SACK: u8 = 2;
 const OPT_WSCALE: u8 = 4;
 const OPT_ECN: u8 = 8;
 const OPT_ECN_SEEN: u8 = 16;
+const OPT_SYN_DATA: u8 = 32;
 /// Mean deviation before the first sample, microseconds (`TCP_TIMEOUT_INIT` / 4).
 const INITIAL_RTTVAR: u32 = rtt::INITIAL_RTO.as_micros() as u32 / 4;
 
@@ -248,6 +249,9 @@ impl TcpInfo {
             if sk.rx.ecn.contains(flag) {
                 self.options |= option;
             }
+        }
+        if sk.cold.fastopen.as_ref().is_some_and(|f| f.syn_data_acked) {
+            self.options |= OPT_SYN_DATA;
         }
         self.snd_mss = u32::from(sk.tx.mss_cache);
         self.snd_wnd = sk.tx.snd_wnd;

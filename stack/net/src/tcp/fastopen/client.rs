@@ -34,8 +34,6 @@ pub(crate) struct Active {
     pub experimental: bool,
     /// Octets in the SYN.
     pub syn_data: u32,
-    /// The server took them (Linux `syn_data_acked`; `TCPI_OPT_SYN_DATA`).
-    pub syn_data_acked: bool,
     /// A call waits for the end of the handshake with more data (Linux `sk_write_pending`).
     pub write_waits: bool,
     /// A connection after a pause: when it works the pauses are forgotten (Linux `syn_fastopen_ch`).
@@ -178,14 +176,14 @@ pub(crate) fn on_syn_ack(
         (true, false) => 1,
         (true, true) => 2,
     };
-    active.syn_data_acked = active.syn_data > 0 && !unacked;
-    if active.syn_data_acked {
+    let again = active.syn_data > 0 && unacked;
+    fastopen.syn_data_acked = active.syn_data > 0 && !unacked;
+    if fastopen.syn_data_acked {
         ctx.mib.inc(Counter::TcpExtTCPFastOpenActive);
         if active.trial {
             ctx.fastopen.black_hole = BlackHole::default();
         }
     }
-    let again = active.syn_data > 0 && unacked;
     ctx.fastopen
         .cache
         .learn(pair, mss, cookie, try_experimental);
