@@ -174,6 +174,22 @@ mib! {
     TcpExtTCPDSACKOfoSent
     /// DSACKs received
     TcpExtTCPDSACKRecv
+    /// DSACKs received for data above the cumulative acknowledgement
+    TcpExtTCPDSACKOfoRecv
+    /// Segments that DSACKs reported
+    TcpExtTCPDSACKRecvSegs
+    /// DSACKs that lie before the last recovery
+    TcpExtTCPDSACKIgnoredOld
+    /// DSACKs on a connection that never had a recovery
+    TcpExtTCPDSACKIgnoredNoUndo
+    /// DSACKs for more than was ever sent again, or than a window holds
+    TcpExtTCPDSACKIgnoredDubious
+    /// SACK blocks of what is not in the network
+    TcpExtTCPSACKDiscard
+    /// Times that reordering was seen by SACK
+    TcpExtTCPSACKReorder
+    /// Times that reordering was seen by duplicate ACKs
+    TcpExtTCPRenoReorder
     /// Connections reset because data came after close, or by SO_LINGER of zero
     TcpExtTCPAbortOnData
     /// Connections reset because of close with unread data

@@ -253,6 +253,8 @@ sysctls! {
     tcp_keepalive_probes: u32 = 9, 0, 255;
     /// Sequence reordering, in segments, that is not yet loss.
     tcp_reordering: u32 = 3, 1, 300;
+    /// Most that a connection may learn of it.
+    tcp_max_reordering: u32 = 300, 1, i32::MAX as u32;
     /// Tail loss probes: 0 off, 3 and 4 on.
     tcp_early_retrans: u32 = 3, 0, 4;
     /// Least time between duplicate ACKs sent in answer to invalid segments, ms.

@@ -21,5 +21,5 @@ mod sys;
 
 pub use machine::KernelMachine;
 pub use profile::settings;
-pub use scripts::run_script;
+pub use scripts::{ATTEMPTS, ScriptFile, in_real_time, kernel_on, run_script, scripts};
 pub use space::{Setup, SetupError};

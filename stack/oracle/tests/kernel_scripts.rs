@@ -1,12 +1,12 @@
 //! Every script of the lab, on the kernel: what the kernel refutes, Linux does not do. Needs root. Scripts that take
-//! longer than [`LONGEST`] are not run, as this is real time; the output counts and names them.
+//! longer than 20 s are not run, as this is real time; the output counts and names them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use millrace_lab::drill::{Checks, Delivery, RunConfig, Verdict, parse};
-use millrace_oracle::run_script;
+use millrace_oracle::{run_script, scripts};
 
 /// Scripts that the kernel refutes where the stack is still to follow, and what it does instead. One that the kernel
 /// passes does not belong here, and fails.
@@ -21,9 +21,6 @@ const REFUTED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Longest script that is run in real time, microseconds.
-const LONGEST: u64 = 20_000_000;
-
 /// Scripts at once: nearly all of their time is waiting.
 const AT_ONCE: usize = 24;
 
@@ -31,23 +28,15 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     args.test_threads.get_or_insert(AT_ONCE);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/scripts");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
-    files.sort();
-    assert!(!files.is_empty(), "no scripts under {}", root.display());
-    let (long, files): (Vec<PathBuf>, Vec<PathBuf>) =
-        files.into_iter().partition(|file| takes(file) > LONGEST);
-    let name = |file: &Path| {
-        let name = file.strip_prefix(&root).unwrap_or(file);
-        name.display().to_string()
-    };
+    let (files, long) = scripts(&root);
     let trials = files
-        .iter()
+        .into_iter()
         .map(|file| {
-            let (file, name) = (file.clone(), name(file));
-            let refuted = REFUTED.iter().find(|(known, _)| *known == name);
-            Trial::test(name, move || judge(&file, refuted.map(|(_, why)| *why)))
-                .with_ignored_flag(true)
+            let refuted = REFUTED.iter().find(|(known, _)| *known == file.name);
+            Trial::test(file.name, move || {
+                judge(&file.path, refuted.map(|(_, why)| *why))
+            })
+            .with_ignored_flag(true)
         })
         .collect();
     let conclusion = libtest_mimic::run(&args, trials);
@@ -57,30 +46,10 @@ fn main() -> ExitCode {
             long.len()
         );
         for file in &long {
-            eprintln!("  {} ({} s)", name(file), takes(file) / 1_000_000);
+            eprintln!("  {} ({} s)", file.name, file.takes / 1_000_000);
         }
     }
     conclusion.exit_code()
-}
-
-/// How long a script takes, microseconds; what is no script takes no time, and fails.
-fn takes(file: &Path) -> u64 {
-    std::fs::read_to_string(file)
-        .ok()
-        .and_then(|text| parse(&text).ok())
-        .map_or(0, |script| script.duration())
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries =
-        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    for path in entries.map(|entry| entry.expect("a readable folder").path()) {
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "pkt") {
-            files.push(path);
-        }
-    }
 }
 
 fn judge(file: &Path, refuted: Option<&str>) -> Result<(), Failed> {

@@ -7,10 +7,13 @@ use millrace_net::{Census, SockError};
 use super::Violation;
 use super::app::{App, End, Eof};
 use super::node::Node;
-use super::plan::{ConnectionPlan, Finish, Plan};
+use super::plan::{Attack, AttackPlan, ConnectionPlan, Finish, Plan};
 
 /// How long a request lives: five SYN-ACKs more, after 1, 2, 4, 8 and 16 seconds, and 32 for the last.
 const REQUEST_LIFE: Duration = Duration::from_secs(63);
+
+/// How long one lives while floods fill the queue: two SYN-ACKs more, and four seconds for the last.
+const REQUEST_LIFE_IN_FLOOD: Duration = Duration::from_secs(7);
 
 /// Every connection has ended as its plan allows.
 pub(super) fn finished(whole: &Plan, nodes: &[Node]) -> Result<(), Violation> {
@@ -30,7 +33,7 @@ pub(super) fn finished(whole: &Plan, nodes: &[Node]) -> Result<(), Violation> {
             let ended = |app: Option<&App>| app.is_none_or(|app| app.end().is_some());
             let over = ended(client.filter(|_| alive(plan.client)))
                 && ended(server.filter(|_| alive(plan.server)));
-            let excused = client.is_some_and(|client| may_be_unheard(plan, client));
+            let excused = client.is_some_and(|client| may_be_unheard(whole, plan, client));
             if excused || tolerant && over {
                 continue;
             }
@@ -40,8 +43,10 @@ pub(super) fn finished(whole: &Plan, nodes: &[Node]) -> Result<(), Violation> {
             )));
         };
         let polite = !tolerant && plan.ends.iter().all(|end| end.finish == Finish::Polite);
-        let (there, back) = ((client, server, plan.client), (server, client, plan.server));
-        for (app, peer, _) in [there, back].into_iter().filter(|end| alive(end.2)) {
+        let there = (client, plan.client, server, plan.server);
+        let back = (server, plan.server, client, plan.client);
+        for (app, _, peer, peer_node) in [there, back].into_iter().filter(|end| alive(end.1)) {
+            let polite = polite && !gave_up(peer, &nodes[peer_node]);
             let (mine, theirs) = (app.progress(), peer.progress());
             let wrong = |what: &str| {
                 let open = nodes.iter().map(Node::open_sockets).collect::<Vec<_>>();
@@ -72,18 +77,39 @@ pub(super) fn finished(whole: &Plan, nodes: &[Node]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Whether the server may never have accepted this client: it reset its connection before anybody looked, or its
-/// handshake took so long that the first timeout, three times as long, came after the server had forgotten it.
-fn may_be_unheard(plan: &ConnectionPlan, client: &App) -> bool {
+/// Whether the server may never have accepted this client: it reset its connection before anybody looked, or all that it
+/// sent after the handshake came too late. That may be when the handshake took so long that the first timeout, three
+/// times as long, came after the server had forgotten it; or when the network lost what it repeated, each time twice as
+/// late, for that long.
+fn may_be_unheard(whole: &Plan, plan: &ConnectionPlan, client: &App) -> bool {
     let resets = matches!(
         plan.ends[0].finish,
         Finish::Abort(_) | Finish::LingerZero(_)
     );
+    let flood = |attack: &AttackPlan| attack.kinds.contains(&Attack::Flood);
+    let life = if whole.attack.as_ref().is_some_and(flood) {
+        REQUEST_LIFE_IN_FLOOD
+    } else {
+        REQUEST_LIFE
+    };
     match client.end() {
         Some(End::Left) => resets,
-        Some(End::Failed(SockError::Reset)) => client.handshake() * 4 >= REQUEST_LIFE,
+        Some(End::Failed(SockError::Reset)) => {
+            client.handshake() * 4 >= REQUEST_LIFE || whole.heals_after * 2 >= life
+        }
         _ => false,
     }
+}
+
+/// An end whose application has gone may have given up after time-outs in a row, without a word: what it still had to
+/// send is lost (Linux `tcp_probe_timer`).
+fn gave_up(peer: &App, node: &Node) -> bool {
+    peer.end().is_some()
+        && node
+            .stack()
+            .mib()
+            .get("TcpExtTCPAbortOnTimeout")
+            .is_some_and(|value| value > 0)
 }
 
 /// Counters that must agree with what happened.

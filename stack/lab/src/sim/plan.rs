@@ -149,6 +149,10 @@ pub enum Keepalive {
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Five time-outs in a row take at least this long, after which an end without an application gives up in silence when it
+/// meets a window too small for it.
+const ORPHAN_LIFE: Duration = Duration::from_secs(6);
+
 /// A jump of the clock by more than this makes connections time out.
 const HARMLESS_JUMP: Duration = Duration::from_secs(5);
 
@@ -209,7 +213,7 @@ impl Plan {
 
     /// Who may lose the other end without hearing of it probes, and does not call the dead for ever.
     fn adapt(&mut self) {
-        let harsh = self.is_harsh();
+        let harsh = self.is_harsh() || self.heals_after > ORPHAN_LIFE;
         for index in 0..self.connections.len() {
             let doomed = self.is_doomed(&self.connections[index]);
             let connection = &mut self.connections[index];

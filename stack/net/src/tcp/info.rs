@@ -4,7 +4,7 @@ use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::tcp::input::acking::DELACK_MAX;
-use crate::tcp::recovery::machine::CaState;
+use crate::tcp::recovery::machine::{self, CaState};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::counts;
 use crate::tcp::sock::hot::{EcnFlags, Features};
@@ -18,6 +18,7 @@ const OPT_SACK: u8 = 2;
 const OPT_WSCALE: u8 = 4;
 const OPT_ECN: u8 = 8;
 const OPT_ECN_SEEN: u8 = 16;
+const OPT_SYN_DATA: u8 = 32;
 /// Mean deviation before the first sample, microseconds (`TCP_TIMEOUT_INIT` / 4).
 const INITIAL_RTTVAR: u32 = rtt::INITIAL_RTO.as_micros() as u32 / 4;
 
@@ -222,6 +223,7 @@ impl TcpInfo {
 
     fn of_connection(sk: &TcpSock, ctx: &Ctx, now: Instant) -> Self {
         let mut info = Self::of_any(sk, ctx);
+        info.reordering = machine::reordering(sk, ctx);
         info.add_peer(sk);
         info.add_sending(sk);
         info.add_times(sk, now);
@@ -247,6 +249,9 @@ impl TcpInfo {
             if sk.rx.ecn.contains(flag) {
                 self.options |= option;
             }
+        }
+        if sk.cold.fastopen.as_ref().is_some_and(|f| f.syn_data_acked) {
+            self.options |= OPT_SYN_DATA;
         }
         self.snd_mss = u32::from(sk.tx.mss_cache);
         self.snd_wnd = sk.tx.snd_wnd;

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cell;
+pub mod counts;
 pub mod crowd;
 pub mod duel;
 pub mod judge;

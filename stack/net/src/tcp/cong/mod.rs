@@ -3,7 +3,7 @@
 pub(crate) mod reno;
 
 use crate::core::Ctx;
-use crate::tcp::recovery::machine::{AckFacts, CaState};
+use crate::tcp::recovery::machine::{self, AckFacts, CaState};
 use crate::tcp::sock::TcpSock;
 
 /// The threshold after a loss.
@@ -12,13 +12,21 @@ pub(crate) fn ssthresh(sk: &TcpSock) -> u32 {
 }
 
 /// Grows the window for what an ACK delivered (Linux `tcp_cong_control`).
-pub(crate) fn on_ack(sk: &mut TcpSock, facts: &AckFacts) {
+pub(crate) fn on_ack(sk: &mut TcpSock, ctx: &Ctx, facts: &AckFacts) {
     // In fast recovery and after an echo the window stays where it was put.
     let reduced = matches!(sk.warm.recovery.state, CaState::Cwr | CaState::Recovery);
-    if facts.delivered == 0 || reduced || !is_cwnd_limited(sk) {
+    if facts.delivered == 0 || reduced || !may_grow(sk, ctx, facts) || !is_cwnd_limited(sk) {
         return;
     }
     reno::grow(sk, facts.delivered);
+}
+
+/// SACKs alone let the window grow only where reordering is known: elsewhere they are a sign of loss (Linux
+/// `tcp_may_raise_cwnd`).
+fn may_grow(sk: &TcpSock, ctx: &Ctx, facts: &AckFacts) -> bool {
+    facts.data_acked
+        || (facts.data_sacked || facts.una_advanced)
+            && machine::reordering(sk, ctx) > ctx.sysctl.tcp_reordering
 }
 
 /// The window only grows when it was what held sending back (RFC 7661; Linux `tcp_is_cwnd_limited`).

@@ -134,7 +134,8 @@ pub(crate) fn init_transfer(sk: &mut TcpSock, ctx: &Ctx) {
         sk.warm.rtt.fall_back();
     }
     sk.tx.snd_ssthresh = crate::tcp::sock::hot::INFINITE_SSTHRESH;
-    sk.warm.recovery = Default::default();
+    // A handshake that timed out leaves Loss as data would: without SACK not before something later is acknowledged.
+    sk.warm.recovery.retrans_stamp = None;
     sk.tx.lsndtime = ctx.now.as_millis() as u32;
     sk.rx.lrcvtime = sk.tx.lsndtime;
     sk.warm.drs = mem::Drs {

@@ -268,7 +268,6 @@ fn fin_wait2(
     mini.substate = Substate::TimeWait;
     mini.rcv_nxt = seg.end_seq();
     mini.deadline_ms = now_ms + TIMEWAIT_MS;
-    mini.last_oow_ack = 0;
     note_timestamp(mini, ts, seconds);
     Status::Ack(DropReason::TcpTimeWait)
 }

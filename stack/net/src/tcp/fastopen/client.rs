@@ -9,7 +9,7 @@ use crate::stats::Counter;
 use crate::tcp::fastopen::cache::Pair;
 use crate::tcp::fastopen::{CLIENT, CLIENT_NO_COOKIE, SockFastOpen};
 use crate::tcp::output;
-use crate::tcp::recovery::machine::CaState;
+use crate::tcp::recovery::machine;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Want;
 use crate::tcp::state::TcpState;
@@ -34,8 +34,6 @@ pub(crate) struct Active {
     pub experimental: bool,
     /// Octets in the SYN.
     pub syn_data: u32,
-    /// The server took them (Linux `syn_data_acked`; `TCPI_OPT_SYN_DATA`).
-    pub syn_data_acked: bool,
     /// A call waits for the end of the handshake with more data (Linux `sk_write_pending`).
     pub write_waits: bool,
     /// A connection after a pause: when it works the pauses are forgotten (Linux `syn_fastopen_ch`).
@@ -178,14 +176,14 @@ pub(crate) fn on_syn_ack(
         (true, false) => 1,
         (true, true) => 2,
     };
-    active.syn_data_acked = active.syn_data > 0 && !unacked;
-    if active.syn_data_acked {
+    let again = active.syn_data > 0 && unacked;
+    fastopen.syn_data_acked = active.syn_data > 0 && !unacked;
+    if fastopen.syn_data_acked {
         ctx.mib.inc(Counter::TcpExtTCPFastOpenActive);
         if active.trial {
             ctx.fastopen.black_hole = BlackHole::default();
         }
     }
-    let again = active.syn_data > 0 && unacked;
     ctx.fastopen
         .cache
         .learn(pair, mss, cookie, try_experimental);
@@ -197,16 +195,12 @@ pub(crate) fn on_syn_ack(
     SynData::Again
 }
 
-/// The server took the SYN without its data, which is no sign of congestion (Linux
-/// `tcp_non_congestion_loss_retransmit`).
+/// The server took the SYN without its data, which is no sign of congestion.
 fn retransmit(sk: &mut TcpSock) {
     for index in 0..sk.records.len() as usize {
         sk.records.mark_lost(index);
     }
-    sk.warm.recovery.state = CaState::Loss;
-    sk.warm.recovery.high_seq = sk.tx.snd_nxt;
-    sk.warm.recovery.rtx_hint = 0;
-    sk.tx.want.insert(Want::RTX_HEAD);
+    machine::lost_without_congestion(sk);
 }
 
 /// More data is sent as soon as the handshake ends, which can carry its ACK.

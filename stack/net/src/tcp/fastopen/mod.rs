@@ -50,5 +50,7 @@ pub(crate) struct SockFastOpen {
     pub pending: Option<SockId>,
     /// The option of the next SYN or SYN-ACK, once.
     pub option: Option<millrace_wire::tcp::options::FastOpen>,
+    /// The server took the data of the SYN, be it the peer or we (Linux `syn_data_acked`; `TCPI_OPT_SYN_DATA`).
+    pub syn_data_acked: bool,
     pub active: Active,
 }

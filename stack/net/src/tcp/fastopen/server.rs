@@ -227,6 +227,9 @@ impl Stack {
             if seg.len > 0 && data::reserve(sk, &mut self.ctx, seg.len) == Memory::Reserved {
                 data::append(sk, &mut self.ctx, payload, 0, seg.len);
                 sk.rx.rcv_wup = sk.rx.rcv_nxt;
+                if let Some(fastopen) = &mut sk.cold.fastopen {
+                    fastopen.syn_data_acked = true;
+                }
             }
             sk.tx.want.insert(Want::SYN);
         }

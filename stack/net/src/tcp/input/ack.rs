@@ -5,6 +5,7 @@ use crate::drop::DropReason;
 use crate::sock::space;
 use crate::stats::Counter;
 use crate::tcp::cong;
+use crate::tcp::fastopen::server;
 use crate::tcp::input::{ecn, fast, validate};
 use crate::tcp::output;
 use crate::tcp::recovery::machine::{self, AckFacts, CaState};
@@ -52,9 +53,12 @@ pub(crate) fn process(
         }
         // Its SACK blocks still tell something.
         if !options.sack.is_empty() {
-            let mut facts = AckFacts::default();
+            let mut facts = AckFacts {
+                bare: is_bare(seg),
+                ..AckFacts::default()
+            };
             apply_sack(sk, ctx, options, ack, &mut facts);
-            machine::fast_retransmit_alert(sk, ctx, &facts);
+            machine::fast_retransmit_alert(sk, ctx, &mut facts);
         }
         return Verdict::Old;
     }
@@ -77,22 +81,36 @@ pub(crate) fn process(
             .filter(|_| sk.rx.features.contains(Features::TIMESTAMPS)),
         ..AckFacts::default()
     };
-    facts.pure_duplicate = seg.len == 0
-        && ack == una
-        && window == Window::Same
-        && !seg.flags.intersects(TcpFlags::SYN | TcpFlags::FIN);
-    facts.duplicate = facts.pure_duplicate && !sk.records.is_empty();
+    facts.bare = is_bare(seg) && window == Window::Same;
+    let highest = scoreboard::highest(sk, una);
     let sacked_at = apply_sack(sk, ctx, options, ack, &mut facts);
     if ack.after(una) {
-        advance_una(sk, ctx, ack, sacked_at, &mut facts);
+        advance_una(sk, ctx, ack, sacked_at, highest, &mut facts);
     } else if let Some(sent) = sacked_at {
         take_rtt(sk, ctx, ctx.now.nanos_since(sent));
+        // What was sent after the head may go on arriving: only what was sent before it puts the time-out off.
+        let head = sk.records.front();
+        facts.rearm = head.is_some_and(|head| sent < head.sent_at);
     }
-    sk.cold.soft_err = None;
+    forget_soft_error(sk);
     ecn::accept_cwr(sk, seg);
     timer::heard(sk, ctx);
-    after_ack(sk, ctx, &facts);
+    after_ack(sk, ctx, facts, in_network);
     Verdict::Acceptable
+}
+
+/// Neither data nor SYN nor FIN.
+fn is_bare(seg: &Segment) -> bool {
+    seg.len == 0 && !seg.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)
+}
+
+/// The peer answers, so that what ICMP told of the way to it is history.
+#[inline]
+fn forget_soft_error(sk: &mut TcpSock) {
+    if sk.rx.features.contains(Features::SOFT_ERROR) {
+        sk.rx.features.remove(Features::SOFT_ERROR);
+        sk.cold.soft_err = None;
+    }
 }
 
 /// How far back an ACK may lie: no further than the peer's largest window (RFC 5961 §5.2), nor than all that it has
@@ -114,29 +132,28 @@ pub(crate) fn process_fast(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) {
         ..AckFacts::default()
     };
     sk.tx.snd_wl1 = seg.seq;
-    advance_una(sk, ctx, seg.ack, None, &mut facts);
+    let (in_network, highest) = (
+        !sk.records.is_empty(),
+        scoreboard::highest(sk, sk.tx.snd_una),
+    );
+    advance_una(sk, ctx, seg.ack, None, highest, &mut facts);
+    forget_soft_error(sk);
     timer::heard(sk, ctx);
-    after_ack(sk, ctx, &facts);
+    after_ack(sk, ctx, facts, in_network);
 }
 
-fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
-    let unusual = facts.duplicate
-        || facts.ece
-        || sk.warm.recovery.state != CaState::Open
-        || sk.records.sacked() > 0;
-    let changed = facts.una_advanced || facts.delivered > 0;
-    let delivered = u64::from(facts.delivered);
-    ctx.mib.add(Counter::TcpExtTCPDelivered, delivered);
-    if facts.ece {
-        ctx.mib.add(Counter::TcpExtTCPDeliveredCE, delivered);
-        let sum = &mut sk.cold.events.delivered_ce;
-        *sum = sum.wrapping_add(facts.delivered);
+fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, mut facts: AckFacts, in_network: bool) {
+    if sk.warm.recovery.tlp_high_seq.is_some() {
+        machine::process_tlp_ack(sk, ctx, &facts);
     }
-    if unusual || sk.warm.recovery.tlp_high_seq.is_some() {
-        machine::fast_retransmit_alert(sk, ctx, facts);
+    if in_network && facts.is_dubious(sk) || facts.dsack {
+        machine::fast_retransmit_alert(sk, ctx, &mut facts);
     }
-    cong::on_ack(sk, facts);
-    sk.warm.counts.delivered = sk.warm.counts.delivered.wrapping_add(facts.delivered);
+    if facts.rearm {
+        timer::set_xmit_timer(sk, ctx);
+    }
+    count_delivered(sk, ctx, &facts);
+    cong::on_ack(sk, ctx, &facts);
     // MSG_MORE holds back what the call brought, not what an ACK lets through.
     sk.tx.nonagle.remove(Nonagle::MORE | Nonagle::PUSH);
     if sk.tx.nonagle.intersects(Nonagle::URGENT | Nonagle::STAMPS) {
@@ -144,13 +161,22 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
         stamps::acked(sk, ctx);
     }
     space::check(sk, ctx);
-    if changed {
-        timer::set_xmit_timer(sk, ctx);
-    }
     timer::ack_probe(sk, ctx);
 }
 
-/// Whether the ACK changed the send window.
+/// Linux `tcp_newly_delivered`.
+fn count_delivered(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
+    let delivered = u64::from(facts.delivered);
+    ctx.mib.add(Counter::TcpExtTCPDelivered, delivered);
+    sk.warm.counts.delivered = sk.warm.counts.delivered.wrapping_add(facts.delivered);
+    if facts.ece {
+        ctx.mib.add(Counter::TcpExtTCPDeliveredCE, delivered);
+        let sum = &mut sk.cold.events.delivered_ce;
+        *sum = sum.wrapping_add(facts.delivered);
+    }
+}
+
+/// Whether the segment's window counts, be it another one or not.
 #[derive(PartialEq, Eq)]
 enum Window {
     Same,
@@ -174,7 +200,7 @@ fn update_window(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Window {
     }
     tx.snd_wl1 = seg.seq;
     if tx.snd_wnd == window {
-        return Window::Same;
+        return Window::Updated;
     }
     tx.snd_wnd = window;
     if window > tx.max_window {
@@ -192,40 +218,37 @@ fn apply_sack(
     ack: SeqNum,
     facts: &mut AckFacts,
 ) -> Option<Instant> {
-    if options.sack.is_empty()
-        || !sk.rx.features.contains(Features::SACK)
-        || sk.records.is_empty() && !is_dsack_only(options, ack)
-    {
+    if options.sack.is_empty() || !sk.rx.features.contains(Features::SACK) {
         return None;
     }
     let sacked = scoreboard::tag(sk, ctx, options.sack.as_slice(), ack);
-    facts.dsack = sacked.dsack;
-    facts.delivered += sacked.segments;
-    facts.pure_duplicate &= sacked.segments == 0;
+    facts.dsack = sacked.duplicates > 0;
+    facts.dsack_of_probe = sacked.of_probe;
+    facts.data_sacked = sacked.segments > 0;
+    facts.delivered += sacked.segments + sacked.duplicates;
     sacked.first_sent
 }
 
-fn is_dsack_only(options: &TcpOptions, ack: SeqNum) -> bool {
-    options
-        .sack
-        .as_slice()
-        .first()
-        .is_some_and(|b| b.start.before(ack))
-}
-
-/// New data is acknowledged: records go, the ring gives room, RTT is sampled.
+/// New data is acknowledged: records go, the ring gives room, RTT is sampled. `highest` is where the highest segment
+/// reported by SACK ended before this ACK.
 fn advance_una(
     sk: &mut TcpSock,
     ctx: &mut Ctx,
     ack: SeqNum,
     sacked_at: Option<Instant>,
+    highest: SeqNum,
     facts: &mut AckFacts,
 ) {
     facts.una_advanced = true;
     release_ring(sk, ctx, ack);
     sk.tx.snd_una = ack;
     let cleaned = sk.records.acknowledge(ack);
-    facts.delivered += cleaned.newly_delivered;
+    facts.bare = false;
+    if cleaned.segments > 0 {
+        facts.rearm = true;
+        facts.data_acked = cleaned.segments > u32::from(cleaned.syn);
+        count_cleaned(sk, ctx, &cleaned, highest, facts);
+    }
     sk.warm.recovery.rtx_hint = sk.warm.recovery.rtx_hint.saturating_sub(cleaned.segments);
     if sk.warm.recovery.retransmits > 0 {
         sk.warm.recovery.retransmits = 0;
@@ -244,6 +267,32 @@ fn advance_una(
     }
     sample_rtt(sk, ctx, &cleaned, sacked_at, facts);
     ctx.confirm_neighbour(sk);
+}
+
+/// What the records that went tell about delivery and reordering.
+fn count_cleaned(
+    sk: &mut TcpSock,
+    ctx: &mut Ctx,
+    cleaned: &Cleaned,
+    highest: SeqNum,
+    facts: &mut AckFacts,
+) {
+    if sk.rx.features.contains(Features::SACK) {
+        facts.delivered += cleaned.newly_delivered;
+        if cleaned.syn && server::is_pending(sk) {
+            // The SYN-ACK of a Fast Open child is the request's, as that of any child.
+            facts.delivered -= 1;
+        }
+        if let Some(low) = cleaned.lowest_original
+            && low.before(highest)
+        {
+            scoreboard::note_reordering(sk, ctx, low, sk.tx.snd_una);
+        }
+    } else {
+        facts.delivered += sk.records.take_duplicates(cleaned.segments);
+        let limited = sk.records.limit_duplicates();
+        scoreboard::note_reno_reordering(sk, ctx, limited, cleaned.segments);
+    }
 }
 
 /// Gives back the part of the send ring that the peer has.

@@ -302,16 +302,11 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
         append(sk, ctx, payload, skip, take);
         acking::event_data_recv(sk, ctx, seg);
     }
-    if had_ofo && !mutant!("ofo_not_drained") {
-        if let Some((from, to)) = sk.warm.ofo.duplicate_below(sk.rx.rcv_nxt) {
-            set_dsack(sk, ctx, from, to, Counter::TcpExtTCPDSACKOldSent);
-        }
-        drain(sk);
-        // RFC 5681 §4.2: an ACK at once when a gap fills.
-        sk.rx.ack.insert(AckState::NOW);
-    }
-    if fin && sk.rx.rcv_nxt == seg.end_seq() - 1 || sk.warm.ofo.fin_at(sk.rx.rcv_nxt) {
+    if fin && sk.rx.rcv_nxt == seg.end_seq() - 1 {
+        // What waits behind the end does not count (Linux `tcp_fin` purges it), and no gap was filled.
         fin::received(sk, ctx);
+    } else if had_ofo && !mutant!("ofo_not_drained") {
+        fill_gap(sk, ctx);
     }
     if sk.rx.state == TcpState::Established {
         fast::check(sk);
@@ -325,6 +320,19 @@ fn in_order(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, payload: &Payload<'_
         }
     }
     Fate::Taken
+}
+
+/// In-order octets came in front of what waits (Linux `tcp_ofo_queue`).
+fn fill_gap(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if let Some((from, to)) = sk.warm.ofo.duplicate_below(sk.rx.rcv_nxt) {
+        set_dsack(sk, ctx, from, to, Counter::TcpExtTCPDSACKOldSent);
+    }
+    drain(sk);
+    // RFC 5681 §4.2: an ACK at once when a gap fills.
+    sk.rx.ack.insert(AckState::NOW);
+    if sk.warm.ofo.fin_at(sk.rx.rcv_nxt) {
+        fin::received(sk, ctx);
+    }
 }
 
 /// What waited out of order and is next now becomes readable.

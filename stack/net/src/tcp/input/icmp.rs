@@ -7,8 +7,9 @@ use crate::stats::Counter;
 use crate::tcp::conn::close;
 use crate::tcp::fastopen::server;
 use crate::tcp::output;
+use crate::tcp::recovery::machine;
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::Want;
+use crate::tcp::sock::hot::Features;
 use crate::tcp::state::{StateSet, TcpState};
 use millrace_wire::seq::SeqNum;
 
@@ -30,8 +31,7 @@ pub(crate) fn local_error(sk: &mut TcpSock, ctx: &mut Ctx, error: SockError) {
         close::fail(sk, ctx, error);
     } else {
         sk.cold.soft_err = Some(error);
-        // The next ACK forgets it, on the slow path.
-        sk.rx.predict = false;
+        sk.rx.features.insert(Features::SOFT_ERROR);
     }
 }
 
@@ -58,7 +58,10 @@ pub(crate) fn mtu_reduced(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum) {
         any |= too_long && sk.records.mark_lost(index);
     }
     if any {
-        sk.warm.recovery.rtx_hint = 0;
-        sk.tx.want.insert(Want::RTX_HEAD);
+        if !sk.rx.features.contains(Features::SACK) {
+            // The duplicates so far told of nothing new.
+            let _ = sk.records.limit_duplicates();
+        }
+        machine::lost_without_congestion(sk);
     }
 }

@@ -213,10 +213,8 @@ fn on_acked(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment) -> Option<Fate> {
             } else {
                 active::finish(sk, ctx);
             }
-            if fast_open {
-                // The SYN-ACK was counted as a record, and not as an octet.
-            } else if sk.cold.parent.is_some() {
-                // The SYN-ACK was a mini-socket's.
+            if fast_open || sk.cold.parent.is_some() {
+                // The SYN-ACK was a mini-socket's, or counts as if.
                 sk.warm.counts.delivered += 1;
             } else {
                 sk.cold.events.syn_acked = true;

@@ -18,7 +18,6 @@ use millrace_wire::tcp::options::{OptionsBuf, write_established};
 /// Ends a connection of ours.
 pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
     ctx.refresh_dst(sk);
-    sk.warm.ofo.clear();
     let options = segment::established_options(sk, ctx);
     let window = window::select(sk, ctx);
     let ip = segment::ip_fields(sk, ctx);

@@ -20,7 +20,9 @@ pub(crate) fn retransmit(
     batch: &mut dyn TxBatch,
 ) -> Turn {
     let mut forced = sk.tx.want.contains(Want::RTX_HEAD);
-    let mut any = false;
+    // The time-out that sends the head again has set the next one.
+    let by_timer = is_by_timer(sk);
+    let mut head = false;
     loop {
         let from = if forced {
             0
@@ -38,7 +40,7 @@ pub(crate) fn retransmit(
         }
         match one(sk, ctx, path, batch, index, Copy::Repair) {
             Sent::Yes => {
-                any = true;
+                head |= index == 0 && !by_timer;
                 count(sk, ctx, forced);
             }
             Sent::DeviceFull => return Turn::Full,
@@ -49,10 +51,17 @@ pub(crate) fn retransmit(
         sk.warm.recovery.rtx_hint = index as u32 + 1;
     }
     sk.tx.want.remove(Want::RTX_HEAD);
-    if any {
-        timer::rearm_rto_if_unset(sk, ctx);
+    if head {
+        timer::head_sent_again(sk, ctx);
     }
     Turn::Done
+}
+
+/// The first retransmission is the time-out's own (Linux `tcp_retransmit_timer`), not recovery's
+/// (`tcp_xmit_retransmit_queue`).
+fn is_by_timer(sk: &TcpSock) -> bool {
+    sk.tx.want.contains(Want::RTX_HEAD)
+        && !matches!(sk.warm.recovery.state, CaState::Cwr | CaState::Recovery)
 }
 
 /// In which state it was sent again. The timer's own retransmission is neither (Linux `tcp_xmit_retransmit_queue`

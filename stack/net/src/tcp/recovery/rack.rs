@@ -1,5 +1,6 @@
 //! RACK: a record is lost when something sent sufficiently later was delivered (RFC 8985; Linux `tcp_recovery.c`).
 
+use crate::tcp::recovery::machine::CaState;
 use crate::tcp::recovery::records::Marks;
 use crate::tcp::sock::TcpSock;
 use core::time::Duration;
@@ -61,32 +62,19 @@ pub(crate) enum Retransmitted {
 fn reo_wnd(sk: &TcpSock, reordering: u32) -> Duration {
     let recovery = &sk.warm.recovery;
     if !recovery.rack.reordering_seen
-        && (recovery.in_recovery() || sk.records.sacked() >= reordering)
+        && (matches!(recovery.state, CaState::Recovery | CaState::Loss)
+            || sk.records.sacked() >= reordering)
     {
         return Duration::ZERO;
     }
     (sk.warm.rtt.min() / 4).min(sk.warm.rtt.srtt())
 }
 
-/// How long after its transmission a segment may be believed lost.
-pub(crate) fn patience(sk: &TcpSock, reordering: u32) -> Duration {
-    sk.warm.recovery.rack.rtt + reo_wnd(sk, reordering)
-}
-
-/// Marks what is lost. Returns how many records that is, and in what time more may follow.
-pub(crate) fn detect_loss(
-    sk: &mut TcpSock,
-    now: Instant,
-    reordering: u32,
-) -> (u32, Option<Duration>) {
+/// Marks what is lost. Returns in what time more may follow (Linux `tcp_rack_detect_loss`).
+pub(crate) fn detect_loss(sk: &mut TcpSock, now: Instant, reordering: u32) -> Option<Duration> {
     let rack = sk.warm.recovery.rack;
-    if !rack.advanced && rack.sent_at == Instant::ZERO {
-        return (0, None);
-    }
-    sk.warm.recovery.rack.advanced = false;
-    let wait = patience(sk, reordering);
-    let mut lost = 0;
-    let mut soonest: Option<Duration> = None;
+    let wait = rack.rtt + reo_wnd(sk, reordering);
+    let mut last: Option<Duration> = None;
     for index in 0..sk.records.len() as usize {
         let Some(r) = sk.records.get(index).copied() else {
             break;
@@ -98,10 +86,10 @@ pub(crate) fn detect_loss(
         }
         let remaining = wait.saturating_sub(now.since(r.sent_at));
         if remaining.is_zero() {
-            lost += u32::from(sk.records.mark_lost(index));
+            sk.records.mark_lost(index);
         } else {
-            soonest = Some(soonest.map_or(remaining, |s| s.max(remaining)));
+            last = Some(last.map_or(remaining, |l| l.max(remaining)));
         }
     }
-    (lost, soonest)
+    last
 }

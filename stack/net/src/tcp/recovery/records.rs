@@ -13,7 +13,7 @@ bitflags! {
     /// Marks of a record (Linux `TCPCB_*`).
     #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
     pub(crate) struct Marks: u8 {
-        /// The peer has it (by SACK, or inferred from duplicate ACKs without SACK).
+        /// The peer reported it by SACK.
         const SACKED = 1;
         /// Taken for lost.
         const LOST = 2;
@@ -45,6 +45,10 @@ pub(crate) struct TxRecord {
 pub(crate) struct Cleaned {
     /// Records removed.
     pub segments: u32,
+    /// Of them, our SYN.
+    pub syn: bool,
+    /// Where the lowest of them that was sent once and not reported by SACK begins.
+    pub lowest_original: Option<SeqNum>,
     /// Of them, those that the peer had not reported by SACK before.
     pub newly_delivered: u32,
     /// When the first and last removed record that was never retransmitted was sent.
@@ -56,7 +60,16 @@ pub(crate) struct Cleaned {
     pub newest: Option<(Instant, SeqNum, bool)>,
 }
 
-/// See the module. The counters are kept with every mark, so that they always equal a recount.
+/// Whether duplicate ACKs told of more than can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Limited {
+    No,
+    Yes,
+}
+
+/// See the module. The counters are kept with every mark, so that they always equal a recount; but without SACK nobody
+/// knows which segments the duplicate ACKs tell of, so that `sacked` is a number only (Linux `sacked_out`).
 #[derive(Default)]
 pub(crate) struct Records {
     queue: VecDeque<TxRecord>,
@@ -142,10 +155,12 @@ impl Records {
             self.queue.pop_front();
             self.uncount(r.marks);
             cleaned.segments += 1;
+            cleaned.syn |= r.marks.contains(Marks::SYN);
             cleaned.newly_delivered += u32::from(!r.marks.contains(Marks::SACKED));
             if r.marks.contains(Marks::EVER_RETRANS) {
                 cleaned.retransmitted = true;
             } else if !r.marks.contains(Marks::SACKED) {
+                cleaned.lowest_original = cleaned.lowest_original.or(Some(r.seq));
                 cleaned.first_sent = cleaned.first_sent.or(Some(r.sent_at));
                 cleaned.last_sent = Some(r.sent_at);
             }
@@ -203,6 +218,19 @@ impl Records {
         true
     }
 
+    /// Marks the first record as lost, unless it is already: its retransmission is on the way, or about to be.
+    pub(crate) fn mark_first_lost(&mut self) -> bool {
+        self.front().is_some_and(|r| !r.marks.contains(Marks::LOST)) && self.mark_lost(0)
+    }
+
+    /// Something that is in the network was sent again (Linux `tcp_any_retrans_done`).
+    pub(crate) fn any_retransmitted(&self) -> bool {
+        self.retrans > 0
+            || self
+                .front()
+                .is_some_and(|r| r.marks.contains(Marks::EVER_RETRANS))
+    }
+
     /// A copy of the record goes out now.
     pub(crate) fn mark_retransmitted(&mut self, index: usize, now: Instant) {
         let Some(r) = self.queue.get_mut(index) else {
@@ -231,7 +259,32 @@ impl Records {
         }
     }
 
-    /// Forgets all that the peer said by SACK (reneging, time-out without SACK).
+    /// Duplicate ACKs without SACK: as many segments arrived, which ones is not known. Limited when they would be more than
+    /// can have arrived, which reordering explains (Linux `tcp_add_reno_sack`, `tcp_limit_reno_sacked`).
+    pub(crate) fn add_duplicates(&mut self, count: u32) -> Limited {
+        self.sacked += count;
+        self.limit_duplicates()
+    }
+
+    /// A cumulative ACK without SACK removed `segments`: one filled the hole, the rest had been told by duplicates.
+    /// Returns how many of them are newly delivered (Linux `tcp_remove_reno_sacks`).
+    pub(crate) fn take_duplicates(&mut self, segments: u32) -> u32 {
+        let delivered = segments.saturating_sub(self.sacked).max(1);
+        self.sacked = self.sacked.saturating_sub(segments - 1);
+        delivered
+    }
+
+    /// No more segments arrived than are not missing (Linux `tcp_limit_reno_sacked`).
+    pub(crate) fn limit_duplicates(&mut self) -> Limited {
+        let holes = self.lost.max(1).min(self.len());
+        if self.sacked + holes <= self.len() {
+            return Limited::No;
+        }
+        self.sacked = self.len() - holes;
+        Limited::Yes
+    }
+
+    /// Forgets all that the peer said by SACK (reneging) or by duplicate ACKs.
     pub(crate) fn clear_sacked(&mut self) {
         for r in &mut self.queue {
             r.marks.remove(Marks::SACKED);
@@ -276,10 +329,10 @@ impl Records {
         *self = Self::default();
     }
 
-    /// The counters equal a recount; for the lab's invariants.
-    pub(crate) fn is_consistent(&self) -> bool {
+    /// The counters equal a recount, with SACK or without; for the lab's invariants.
+    pub(crate) fn is_consistent(&self, with_sack: bool) -> bool {
         let count = |mark| self.queue.iter().filter(|r| r.marks.contains(mark)).count() as u32;
-        self.sacked == count(Marks::SACKED)
+        count(Marks::SACKED) == if with_sack { self.sacked } else { 0 }
             && self.lost == count(Marks::LOST)
             && self.retrans == count(Marks::RETRANS)
             && self

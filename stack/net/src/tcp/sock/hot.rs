@@ -80,6 +80,8 @@ bitflags! {
         const RX_STAMPS = 512;
         /// Segments are signed (RFC 2385); header prediction is off.
         const MD5 = 1024;
+        /// An ICMP error was noted (`soft_err`); the next ACK forgets it.
+        const SOFT_ERROR = 2048;
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) enum Rtx {
     WindowProbe,
 }
 
+/// How much longer than an estimate of the round trip is waited (Linux `TCP_TIMEOUT_MIN_US`).
+const TIMEOUT_MIN: Duration = Duration::from_millis(2);
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Timers {
@@ -74,20 +77,18 @@ pub(crate) fn arm_ack(sk: &mut TcpSock, _ctx: &mut Ctx, at: Instant) {
 
 /// RACK wants to look again; not later than an RTO (Linux `tcp_rack_mark_lost`).
 pub(crate) fn arm_reordering(sk: &mut TcpSock, ctx: &mut Ctx, wait: Duration) {
-    let wait = wait.min(sk.warm.rtt.rto());
-    sk.warm.timers.rtx = Some((
-        ctx.now + wait.max(Duration::from_millis(1)),
-        Rtx::Reordering,
-    ));
+    let wait = (wait + TIMEOUT_MIN).min(sk.warm.rtt.rto());
+    sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::Reordering));
+}
+
+/// The peer seems to renege: half a round trip for it to think better (Linux `tcp_check_sack_reneging`).
+pub(crate) fn arm_reneging(sk: &mut TcpSock, ctx: &Ctx) {
+    let wait = (sk.warm.rtt.srtt() / 2).max(Duration::from_millis(10));
+    sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::Timeout));
 }
 
 /// An ACK moved things: a loss probe if one may be sent, else the RTO (Linux `tcp_set_xmit_timer`).
 pub(crate) fn set_xmit_timer(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if matches!(sk.warm.timers.rtx, Some((at, Rtx::Reordering)) if at > ctx.now)
-        && !sk.records.is_empty()
-    {
-        return;
-    }
     if schedule_loss_probe(sk, ctx, Why::Acked) == Scheduled::No {
         rearm_rto(sk, ctx);
     }
@@ -124,7 +125,7 @@ pub(crate) fn schedule_loss_probe(sk: &mut TcpSock, ctx: &mut Ctx, why: Why) -> 
         let slack = if sk.records.len() == 1 {
             u64::from(ctx.sysctl.tcp_rto_min_us) * 1_000
         } else {
-            2 * NANOS_PER_MS
+            TIMEOUT_MIN.as_nanos() as u64
         };
         sk.warm.rtt.srtt_ns() * 2 + slack
     } else {
@@ -172,12 +173,10 @@ pub(crate) fn hurry_syn(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
 }
 
-/// A retransmission went out: the RTO runs, if nothing does.
-pub(crate) fn rearm_rto_if_unset(sk: &mut TcpSock, ctx: &mut Ctx) {
-    if !matches!(
-        sk.warm.timers.rtx,
-        Some((_, Rtx::Timeout | Rtx::Reordering))
-    ) {
+/// The oldest segment went out again: the RTO counts anew, unless RACK wants to look before (Linux
+/// `tcp_xmit_retransmit_queue`).
+pub(crate) fn head_sent_again(sk: &mut TcpSock, ctx: &mut Ctx) {
+    if !matches!(sk.warm.timers.rtx, Some((_, Rtx::Reordering))) {
         sk.warm.timers.rtx = None;
         rearm_rto(sk, ctx);
     }
@@ -278,14 +277,8 @@ fn loss_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = Some((ctx.now + sk.warm.rtt.rto(), Rtx::Timeout));
 }
 
-/// Linux `tcp_rack_reo_timeout`.
+/// Linux `tcp_rack_reo_timeout`. The time-out counts from the oldest segment on.
 fn reordering(sk: &mut TcpSock, ctx: &mut Ctx) {
-    sk.warm.timers.rtx = None;
-    let lost = machine::detect(sk, ctx, false);
-    if lost > 0 {
-        machine::lost_by_timer(sk, ctx);
-    }
-    if sk.warm.timers.rtx.is_none() {
-        rearm_rto(sk, ctx);
-    }
+    machine::reordering_timeout(sk, ctx);
+    rearm_rto(sk, ctx);
 }
