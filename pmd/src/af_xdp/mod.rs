@@ -79,8 +79,8 @@ pub struct AfXdpConfig {
     pub steer: Steer,
     /// Where the program runs.
     pub mode: XdpMode,
-    /// Frames per queue that can be received before the next poll: a power of two, 64 to 32768. The fill and receive rings
-    /// have this size, and as many frames belong to them.
+    /// Frames per queue that can be received before the next poll: a power of two, 64 to 32768. The receive ring
+    /// has this size and the fill ring twice of it; as many frames belong to them.
     pub rx_ring: u32,
     /// Frames per queue that can be under way to the device: a power of two, 64 to 32768. The transmit and completion rings
     /// have this size, and as many frames belong to them.

@@ -5,8 +5,8 @@
 //! completion ring first; slots are taken from the free ones, the last used (cache-warm) first; every 32 filled slots
 //! are submitted and kicked, because one `sendto` in copy mode moves no more than that.
 //!
-//! Each direction has as many frames as its rings are long, so a ring can never be too full for a frame, and no slot can
-//! be lost.
+//! Each direction has as many frames as its rings are long (the fill ring is longer), so a ring can never be too full for
+//! a frame, and no slot can be lost.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -152,7 +152,7 @@ fn refill(fill: &mut FillQueue, descs: &[FrameDesc]) {
     debug_assert_eq!(
         taken,
         descs.len(),
-        "the fill ring is as long as there are frames"
+        "the fill ring has a place for each frame"
     );
 }
 

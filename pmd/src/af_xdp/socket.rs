@@ -74,6 +74,13 @@ impl Sizes {
         self.tx.get() as usize
     }
 
+    /// The kernel shows a received frame before it gives back the place in the fill ring that the frame came from, so
+    /// in between the ring is fuller than it will be. In one twice as long as there are frames, each always finds a place.
+    fn fill_ring(&self) -> Result<QueueSize, PortError> {
+        let size = self.rx.get() * 2;
+        QueueSize::new(size).map_err(|_| bad("rx_ring", self.rx.get()))
+    }
+
     /// Frames in all: each ring has its own, so that neither direction can starve the other.
     fn frames(&self) -> u32 {
         self.rx.get() + self.tx.get()
@@ -234,7 +241,7 @@ fn memory(
     };
     let config = UmemConfig::builder()
         .frame_size(sizes.frame)
-        .fill_queue_size(sizes.rx)
+        .fill_queue_size(sizes.fill_ring()?)
         .comp_queue_size(sizes.tx)
         .frame_headroom(0)
         .build()
