@@ -13,6 +13,7 @@ use millrace::wire::mac::MacAddr;
 
 use crate::control::ControlArgs;
 use crate::get::url::Url;
+use crate::load::args::LoadArgs;
 use crate::ss::SsArgs;
 use crate::stat::StatArgs;
 
@@ -45,6 +46,8 @@ pub enum Command {
     Ss(SsArgs),
     /// Play seeds of the simulator: stacks on a bad wire, in virtual time; needs no privileges.
     Sim(SimArgs),
+    /// Load a server and measure its latency, over kernel sockets or over our own stack.
+    Load(LoadArgs),
 }
 
 /// `millrace serve`.
@@ -211,6 +214,17 @@ pub struct NetArgs {
     /// The device: af-xdp:INTERFACE, tap:NAME or pair.
     #[arg(long)]
     pub driver: DriverSpec,
+    /// Our stack on it.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Print events and statistics as JSON, one object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How our stack runs on a device.
+#[derive(Debug, Args)]
+pub struct StackArgs {
     /// An address of ours with its prefix length; may be repeated. af-xdp: [default: those of the interface].
     #[arg(long, value_name = "CIDR")]
     pub addr: Vec<Ipv4Net>,
@@ -251,9 +265,6 @@ pub struct NetArgs {
     /// The control socket.
     #[command(flatten)]
     pub control: ControlArgs,
-    /// Print events and statistics as JSON, one object per line.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Where the steering program runs.
@@ -318,7 +329,7 @@ fn sysctl_help() -> String {
 }
 
 /// Seconds with decimals, up to a year.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "give a number of seconds".to_owned())?;
@@ -349,10 +360,10 @@ mod tests {
         let Command::Serve(args) = cli.command else {
             panic!("serve")
         };
-        assert_eq!(args.net.addr.len(), 2);
-        assert_eq!(args.net.steer, Some(SteerArg::Addresses));
+        assert_eq!(args.net.stack.addr.len(), 2);
+        assert_eq!(args.net.stack.steer, Some(SteerArg::Addresses));
         assert_eq!(
-            args.net.sysctl,
+            args.net.stack.sysctl,
             [Setting {
                 name: "net.ipv4.tcp_sack".to_owned(),
                 value: "0".to_owned()

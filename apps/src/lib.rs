@@ -17,6 +17,8 @@
 //! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
+//! | [`load`] | `millrace load` |
+//! | [`output`] | files that are there only when they are complete |
 //! | [`report`] | statistics for people and for programs |
 #![forbid(unsafe_code)]
 
@@ -26,6 +28,8 @@ pub mod demo;
 pub mod drill;
 pub mod get;
 pub mod http;
+pub mod load;
+pub mod output;
 pub mod report;
 pub mod serve;
 pub mod services;
@@ -82,6 +86,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Stat(args) => stat::run(args),
         Command::Drill(args) => drill::run_scripts(args, cli.verbose),
         Command::Sim(args) => sim::run(args),
+        Command::Load(args) => load::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ const DEFAULT_BODY: u64 = 1024;
 /// [`Failure`] when it cannot start or its device fails.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let app = service(args)?;
-    let mut prepared = setup::prepare(&args.net)?;
+    let mut prepared = setup::prepare(&args.net.driver, &args.net.stack)?;
     let id = prepared.worker.add_service(app);
     let listen = listen_addresses(args);
     for addr in &listen {
@@ -35,6 +35,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let addrs = prepared.addrs.clone();
     let Node {
         mut worker,
+        clock: _,
         signals,
         device,
         mode,

@@ -12,7 +12,7 @@ use millrace::worker::{Core, host_seed};
 use millrace::{Adaptive, BusyPoll, Controller, Ipv4Net, Stack, TscClock, Worker};
 
 use crate::Failure;
-use crate::cli::{NetArgs, SteerArg};
+use crate::cli::{StackArgs, SteerArg};
 use crate::control::{self, About, Clerk, Reserved};
 
 /// Everything but the device's queues: listeners and all else can still be refused without a trace.
@@ -21,6 +21,7 @@ pub struct Prepared {
     pub worker: Worker,
     /// Our addresses.
     pub addrs: Vec<Ipv4Net>,
+    clock: TscClock,
     controller: Controller,
     iface: IfaceId,
     device: Device,
@@ -33,6 +34,8 @@ pub struct Prepared {
 pub struct Node {
     /// The worker.
     pub worker: Worker,
+    /// A copy of the worker's clock.
+    pub clock: TscClock,
     /// Forwards signals to the worker as long as it lives.
     pub signals: Signals,
     /// The device, as the user named it.
@@ -63,16 +66,16 @@ struct Route {
 /// # Errors
 ///
 /// [`Failure`]; nothing is left changed.
-pub fn prepare(args: &NetArgs) -> Result<Prepared, Failure> {
+pub fn prepare(driver: &DriverSpec, args: &StackArgs) -> Result<Prepared, Failure> {
     let config = stack_config(args)?;
-    let identity = identity(args)?;
+    let identity = identity(driver, args)?;
     let core = args
         .core
         .map(Core::find)
         .transpose()
         .map_err(Failure::from_error)?;
     let clock = TscClock::new();
-    let device = driver::open(&args.driver, &driver_options(args, &identity), &clock)
+    let device = driver::open(driver, &driver_options(args, &identity), &clock)
         .map_err(Failure::from_error)?;
 
     let mut stack = Stack::new(config);
@@ -110,19 +113,20 @@ pub fn prepare(args: &NetArgs) -> Result<Prepared, Failure> {
         stack.add_route(spec).map_err(Failure::from_error)?;
     }
     let worker = if args.busy_poll {
-        Worker::new(stack, clock, BusyPoll)
+        Worker::new(stack, clock.clone(), BusyPoll)
     } else {
-        Worker::new(stack, clock, Adaptive::default())
+        Worker::new(stack, clock.clone(), Adaptive::default())
     };
     let (worker, controller) = worker
         .map_err(|e| Failure::Failed(format!("cannot make a doorbell: {e}; see `ulimit -n`")))?;
     Ok(Prepared {
         worker,
         addrs: identity.addrs,
+        clock,
         controller,
         iface,
         device,
-        device_name: args.driver.to_string(),
+        device_name: driver.to_string(),
         core,
         control: control::reserve(&args.control)?,
     })
@@ -139,6 +143,7 @@ impl Prepared {
         let Self {
             mut worker,
             addrs: _,
+            clock,
             controller,
             iface,
             device,
@@ -163,6 +168,7 @@ impl Prepared {
         }
         Ok(Node {
             worker,
+            clock,
             signals,
             device: device_name,
             mode,
@@ -172,7 +178,7 @@ impl Prepared {
 }
 
 /// What the user wants, within what the device can do.
-fn mtu(args: &NetArgs, device: &Device) -> Result<u16, Failure> {
+fn mtu(args: &StackArgs, device: &Device) -> Result<u16, Failure> {
     let limit = device.mtu();
     match args.mtu {
         Some(mtu) if mtu > limit => Err(Failure::Failed(format!(
@@ -184,7 +190,7 @@ fn mtu(args: &NetArgs, device: &Device) -> Result<u16, Failure> {
     }
 }
 
-fn stack_config(args: &NetArgs) -> Result<Config, Failure> {
+fn stack_config(args: &StackArgs) -> Result<Config, Failure> {
     let seed = host_seed()
         .map_err(|e| Failure::Failed(format!("the kernel gives no random numbers: {e}")))?;
     let mut config = Config::new(seed);
@@ -204,12 +210,12 @@ fn stack_config(args: &NetArgs) -> Result<Config, Failure> {
 }
 
 /// Our addresses and routes: as given, or those of the interface.
-fn identity(args: &NetArgs) -> Result<Identity, Failure> {
+fn identity(driver: &DriverSpec, args: &StackArgs) -> Result<Identity, Failure> {
     let mut identity = Identity {
         addrs: args.addr.clone(),
         routes: Vec::new(),
     };
-    if let DriverSpec::AfXdp(interface) = &args.driver {
+    if let DriverSpec::AfXdp(interface) = driver {
         let link = Link::read(interface).map_err(Failure::from_error)?;
         if link.admin == AdminState::Down {
             return Err(Failure::Failed(format!(
@@ -224,7 +230,7 @@ fn identity(args: &NetArgs) -> Result<Identity, Failure> {
     if identity.addrs.is_empty() {
         return Err(Failure::Failed(format!(
             "{} gives us no IPv4 address; give one with --addr, for example --addr 10.0.0.2/24",
-            args.driver
+            driver
         )));
     }
     if let Some(gateway) = args.gateway {
@@ -264,7 +270,7 @@ impl From<millrace::control::import::Route> for Route {
     }
 }
 
-fn driver_options(args: &NetArgs, identity: &Identity) -> DriverOptions {
+fn driver_options(args: &StackArgs, identity: &Identity) -> DriverOptions {
     let (steer, takeover) = match args.steer {
         Some(SteerArg::Addresses) => (
             Steer::Addresses(identity.addrs.iter().map(|net| net.addr()).collect()),

@@ -34,6 +34,8 @@ mod command;
 mod faults;
 #[path = "veth/fetch.rs"]
 mod fetch;
+#[path = "veth/generate.rs"]
+mod generate;
 #[path = "veth/http.rs"]
 mod http;
 #[path = "veth/lab.rs"]

@@ -1,7 +1,6 @@
 //! `millrace get`: fetches a URL over our own stack.
 
 pub mod fetch;
-pub mod output;
 pub mod url;
 
 use core::time::Duration;
@@ -12,11 +11,11 @@ use serde_json::json;
 
 use crate::Failure;
 use crate::cli::GetArgs;
+use crate::output::Output;
 use crate::report::{Format, JsonTo};
 use crate::setup::{self, Node};
 
 use fetch::fetch;
-use output::Output;
 
 /// How long the end of the connection may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -28,10 +27,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// [`Failure`] with what went wrong on the way to a complete body.
 pub fn run(args: &GetArgs) -> Result<(), Failure> {
     let mut output = Output::open(args.output.as_deref()).map_err(Failure::from_error)?;
-    let prepared = setup::prepare(&args.net)?;
+    let prepared = setup::prepare(&args.net.driver, &args.net.stack)?;
     let ours: Vec<Ipv4Addr> = prepared.addrs.iter().map(|net| net.addr()).collect();
     let Node {
         mut worker,
+        clock: _,
         signals: _signals,
         device,
         mode,

@@ -18,6 +18,11 @@ impl ServiceId {
         ((self.0 as u64) << Self::OWN_BITS) | (own & ((1 << Self::OWN_BITS) - 1))
     }
 
+    /// The application's own part of a socket's number.
+    pub const fn own(user: u64) -> u64 {
+        user & ((1 << Self::OWN_BITS) - 1)
+    }
+
     /// Whose socket this is.
     const fn of(user: u64) -> Self {
         // The shift leaves 16 bits.
@@ -30,6 +35,9 @@ impl ServiceId {
 /// The calls of [`Service`] come first; [`App::tick`] follows once in each iteration, when nothing of the
 /// stack is on the way: the place to close sockets and to look after timeouts.
 pub trait App: Service + Send {
+    /// It has joined a worker: what to attach sockets of its own with.
+    fn joined(&mut self, _id: ServiceId) {}
+
     /// Ends what has ended; called once in each iteration.
     fn tick(&mut self, stack: &mut Stack, now: Instant);
 
@@ -59,9 +67,11 @@ pub struct Services {
 
 impl Services {
     /// Takes in an application. At most 65,536 fit; the place of further ones is that of the last.
-    pub fn add(&mut self, app: Box<dyn App>) -> ServiceId {
+    pub fn add(&mut self, mut app: Box<dyn App>) -> ServiceId {
+        let id = ServiceId(u16::try_from(self.apps.len()).unwrap_or(u16::MAX));
+        app.joined(id);
         self.apps.push(app);
-        ServiceId(u16::try_from(self.apps.len() - 1).unwrap_or(u16::MAX))
+        id
     }
 
     /// [`App::tick`] of all.
@@ -149,6 +159,7 @@ mod tests {
         let user = id.user(0x1234_5678_9ABC);
         assert_eq!(user, 0xABCD_1234_5678_9ABC);
         assert_eq!(ServiceId::of(user), id);
+        assert_eq!(ServiceId::own(user), 0x1234_5678_9ABC);
         assert_eq!(ServiceId::of(id.user(u64::MAX)), id);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a fetched body goes: standard output, or a file that is there only when it is complete.
+//! Where results go: standard output, or a file that is there only when it is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -62,7 +62,7 @@ impl Output {
         }))
     }
 
-    /// The body is complete.
+    /// Everything was written.
     ///
     /// # Errors
     ///
