@@ -16,6 +16,7 @@ use crate::get::url::Url;
 use crate::load::args::LoadArgs;
 use crate::ss::SsArgs;
 use crate::stat::StatArgs;
+use crate::load::compare::ReportArgs;
 
 /// Millrace: a TCP/IP stack in user space.
 #[derive(Debug, Parser)]
@@ -48,6 +49,8 @@ pub enum Command {
     Sim(SimArgs),
     /// Load a server and measure its latency, over kernel sockets or over our own stack.
     Load(LoadArgs),
+    /// Compare records of `millrace load --json`.
+    Report(ReportArgs),
 }
 
 /// `millrace serve`.

@@ -17,7 +17,7 @@
 //! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
-//! | [`load`] | `millrace load` |
+//! | [`load`] | `millrace load` and `millrace report` |
 //! | [`output`] | files that are there only when they are complete |
 //! | [`report`] | statistics for people and for programs |
 #![forbid(unsafe_code)]
@@ -87,6 +87,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Drill(args) => drill::run_scripts(args, cli.verbose),
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
+        Command::Report(args) => load::compare::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

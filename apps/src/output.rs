@@ -62,6 +62,19 @@ impl Output {
         }))
     }
 
+    /// Writes all of `bytes` to what was opened as `path`, and finishes.
+    ///
+    /// # Errors
+    ///
+    /// [`OutputError`].
+    pub fn fill(mut self, path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+        self.write_all(bytes).map_err(|source| OutputError {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.finish()
+    }
+
     /// Everything was written.
     ///
     /// # Errors
@@ -137,6 +150,17 @@ mod tests {
         output.write_all(b"x").expect("write");
         output.finish().expect("finish");
         assert!(Path::new("/dev/null").exists());
+    }
+
+    #[test]
+    fn a_full_device_is_told() {
+        let path = Path::new("/dev/full");
+        let output = Output::open(Some(path)).expect("open");
+        let error = output.fill(path, b"x").expect_err("full");
+        assert!(
+            error.to_string().contains("/dev/full: No space left"),
+            "{error}"
+        );
     }
 
     #[test]

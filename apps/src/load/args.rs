@@ -10,6 +10,7 @@ use millrace::driver::DriverSpec;
 
 use super::arrivals::Arrivals;
 use super::engine::Plan;
+use super::files::FileArgs;
 use super::wire::Ending;
 use super::workload::{ReplyKind, Shape, Workload, pattern};
 use crate::Failure;
@@ -72,6 +73,9 @@ pub struct LoadArgs {
     /// Seconds after which a server that says nothing to what it was asked is given up.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub timeout: Duration,
+    /// Where results go.
+    #[command(flatten)]
+    pub files: FileArgs,
     /// Our stack; with kernel sockets only --core and --busy-poll have a meaning.
     #[command(flatten)]
     pub stack: StackArgs,

@@ -14,12 +14,18 @@
 //! | [`verdict`] | whether the result may be quoted |
 //! | [`record`] | the result, as it is written |
 //! | [`table`], [`units`] | the result for people |
+//! | [`files`], [`html`], [`chart`] | the result as files |
+//! | [`compare`] | `millrace report` |
 
 pub mod args;
 pub mod arrivals;
+pub mod chart;
 pub mod clock;
+pub mod compare;
 pub mod driver;
 pub mod engine;
+pub mod files;
+pub mod html;
 pub mod kernel;
 pub mod log;
 pub mod record;
@@ -59,6 +65,7 @@ use workload::{ReplyKind, Shape};
 /// [`Failure`] when there is no result, or none that may be quoted; what was measured is printed all the same.
 pub fn run(args: &LoadArgs) -> Result<(), Failure> {
     let plan = args.plan()?;
+    let files = args.files.open()?;
     let watch = Watch::start()
         .map_err(|e| Failure::Failed(format!("cannot start a thread: {e}; see `ulimit -u`")))?;
     let (mut transport, clock) = transport(args)?;
@@ -76,14 +83,29 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
         };
         return Err(Failure::Failed(format!("{why} ({})", args.target)));
     };
+    let mut complaints = files.write(&record);
     let mut out = std::io::stdout().lock();
-    out.write_all(table::table(&record).as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|e| Failure::Failed(format!("cannot write to standard output: {e}")))?;
-    match record.refusals.first() {
-        None => Ok(()),
-        Some(refusal) => Err(Failure::Failed(format!("no headline: {}", refusal.why))),
+    let printed = out
+        .write_all(table::table(&record).as_bytes())
+        .and_then(|()| out.flush());
+    complaints.extend(
+        printed
+            .err()
+            .map(|e| format!("cannot write to standard output: {e}")),
+    );
+    complaints.extend(
+        record
+            .refusals
+            .first()
+            .map(|refusal| format!("no headline: {}", refusal.why)),
+    );
+    let Some(last) = complaints.pop() else {
+        return Ok(());
+    };
+    for complaint in complaints {
+        eprintln!("millrace: {complaint}");
     }
+    Err(Failure::Failed(last))
 }
 
 /// What carries the connections, and its clock.

@@ -72,7 +72,7 @@ pub struct Record {
 }
 
 /// What was done.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Work {
     /// The server, as given.
     pub target: String,
@@ -97,7 +97,7 @@ pub struct Work {
 }
 
 /// How long.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Timing {
     /// Before the measurement.
     pub warm_up_s: f64,
@@ -291,8 +291,92 @@ impl Build {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::load::log::histogram;
+    use crate::load::watch::{Core, CpuStretch};
+
+    /// A run that answered `replies` requests in a second, in 10 µs and more.
+    pub(in crate::load) fn sample(replies: u64) -> Record {
+        let mut latency = histogram();
+        for number in 0..replies {
+            latency.record(10_000 + number).expect("in range");
+        }
+        let curve = Curve::of(&latency, 99.0);
+        let stretch = |at_s| Stretch {
+            at_s,
+            length_s: 0.5,
+            sent: replies / 2,
+            replies: replies / 2,
+            bytes: 64,
+            p50_ns: 10_500,
+            p99_ns: 20_000,
+            max_ns: 30_000,
+        };
+        let busy = |at_s| CpuStretch {
+            at_s,
+            busy: vec![0.25, 1.0],
+        };
+        let core = |core| Core {
+            core,
+            user: 0.2,
+            system: 0.3,
+            irq: 0.1,
+            steal: 0.0,
+        };
+        Record {
+            schema: SCHEMA.to_owned(),
+            version: VERSION,
+            ended_unix_s: 1_800_000_000,
+            command: vec!["millrace".to_owned(), "load".to_owned(), "<a>&b".to_owned()],
+            work: Work {
+                target: "10.0.0.1:7".to_owned(),
+                carrier: "kernel sockets".to_owned(),
+                shape: "requests".to_owned(),
+                request_bytes: 64,
+                reply: "echo".to_owned(),
+                connections: 4,
+                depth: 1,
+                ..Work::default()
+            },
+            timing: Timing {
+                warm_up_s: 0.5,
+                asked_s: 1.0,
+                measured_s: 1.0,
+                cut_short: None,
+            },
+            headline: Some(Headline {
+                replies_per_s: Some(replies as f64),
+                bytes_per_s: 64.0,
+                percentile: 99.0,
+                latency_ns: Some(curve.at(99.0)),
+            }),
+            refusals: Vec::new(),
+            counts: Counts {
+                offered: replies,
+                sent: replies,
+                replies,
+                replies_in_time: replies,
+                bytes: 128,
+                ..Counts::default()
+            },
+            corrected: curve.clone(),
+            raw: curve.clone(),
+            connect: curve,
+            generator: Generator::default(),
+            clock: ClockFacts::default(),
+            series: vec![stretch(0.5), stretch(1.0)],
+            cpu: Cpu {
+                cores: vec![core(0), core(1)],
+                series: vec![busy(0.5), busy(1.0)],
+            },
+            tcp: BTreeMap::from([("TcpRetransSegs".to_owned(), 3)]),
+            driver: BTreeMap::from([("rx_packets".to_owned(), 9)]),
+            drops: BTreeMap::from([("BadChecksum".to_owned(), 2)]),
+            machine: Machine::here(),
+            build: Build::here(),
+        }
+    }
 
     #[test]
     fn a_curve_has_the_percentiles_that_are_asked_for() {

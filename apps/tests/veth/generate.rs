@@ -1,13 +1,20 @@
 //! `millrace load`, over kernel sockets against our server and over our stack against kernel servers: every request is
 //! answered and counted on both sides, and what cannot work is told in a sentence.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::command::{Finished, run};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::command::{Finished, eventually, run};
 use crate::lab::{Driver, LINUX, Lab, PORT, SERVER};
+use crate::scratch::Scratch;
 use crate::server::{MILLRACE, Server, millrace};
 
 real_peer_tests! {
@@ -21,6 +28,10 @@ real_peer_tests! {
     a_server_that_falls_silent: af_xdp;
     a_rate_that_cannot_be_reached: af_xdp;
     a_percentile_that_the_sample_cannot_support: af_xdp;
+    results_as_files: af_xdp;
+    a_full_disk: af_xdp;
+    stopped_by_a_signal: af_xdp;
+    our_stack_against_our_echo: af_xdp;
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -281,4 +292,170 @@ fn a_percentile_that_the_sample_cannot_support(driver: Driver) {
         "{done:?}"
     );
     assert_eq!(requests(&done).due, 50, "{done:?}");
+}
+
+/// Records, and what they are compared with.
+fn results_as_files(driver: Driver) {
+    let lab = Lab::new(driver);
+    let scratch = Scratch::new();
+    let server = Server::start(&lab, "echo", &[]);
+    let file = |name: &str| scratch.text(name);
+    let flags = format!(
+        "-c 2 -t 1 --warm-up 0 --percentile 50 --json {} --html {} --csv {} --hgrm {} --hgrm-raw {}",
+        file("a.json"),
+        file("a.html"),
+        file("a.csv"),
+        file("a.hgrm"),
+        file("raw.hgrm")
+    );
+    let done = from_linux(&lab, &SERVER.to_string(), &flags);
+    server.stop();
+    let seen = requests(&done);
+    let text = fs::read_to_string(scratch.path("a.json")).expect("a record");
+    let record: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(record["schema"], "millrace-load");
+    assert_eq!(record["version"], 1);
+    assert_eq!(record["counts"]["replies"], seen.answered);
+    assert_eq!(record["corrected"]["count"], seen.answered);
+    assert_eq!(record["work"]["connections"], 2);
+    let curves = fs::read_to_string(scratch.path("a.html")).expect("a page");
+    assert_eq!(curves.matches("<svg").count(), 4);
+    for name in ["a.csv", "a.hgrm", "raw.hgrm"] {
+        assert!(
+            fs::read_to_string(scratch.path(name))
+                .expect(name)
+                .lines()
+                .count()
+                > 1,
+            "{name}"
+        );
+    }
+    assert!(!scratch.path("a.json.part").exists());
+
+    let report = |files: &[&str]| run(Command::new(MILLRACE).arg("report").args(files), LIMIT);
+    let same = report(&[&file("a.json"), &file("a.json")]).success();
+    assert!(same.contains("(1.00×)"), "{same}");
+    let newer = text.replacen("\"version\": 1", "\"version\": 7", 1);
+    fs::write(scratch.path("newer.json"), newer).expect("write");
+    complains(
+        &report(&[&file("a.json"), &file("newer.json")]),
+        &["newer.json", "version 7", "version 1"],
+    );
+    complains(&report(&[&file("a.csv")]), &["a.csv", "no record"]);
+}
+
+fn a_full_disk(driver: Driver) {
+    let lab = Lab::new(driver);
+    let scratch = Scratch::new();
+    let server = Server::start(&lab, "echo", &[]);
+    let csv = scratch.text("a.csv");
+    let flags = format!("-t 1 --warm-up 0 --percentile 50 --json /dev/full --csv {csv}");
+    let done = from_linux(&lab, &SERVER.to_string(), &flags);
+    complains(&done, &["/dev/full", "No space left"]);
+    assert!(requests(&done).answered > 0, "{done:?}");
+    assert!(scratch.path("a.csv").exists());
+    let nowhere = from_linux(&lab, &SERVER.to_string(), "--html /nowhere/page.html");
+    complains(&nowhere, &["/nowhere/page.html"]);
+    assert_eq!(nowhere.out, "", "nothing was measured: {nowhere:?}");
+    server.stop();
+}
+
+/// Long runs that a signal ends: over both, what was measured is printed and written.
+fn stopped_by_a_signal(driver: Driver) {
+    let lab = Lab::new(driver);
+    let scratch = Scratch::new();
+    let json = scratch.text("a.json");
+    let flags = ["-t", "600", "--warm-up", "0", "--json", &json];
+    let mut server = Server::start(&lab, "echo", &[]);
+    let mut command = lab.linux(MILLRACE);
+    command.args(["load", &SERVER.to_string()]).args(flags);
+    let before = server.stats();
+    let done = interrupted(&mut command, || {
+        let now = server.stats();
+        now.mib("TcpInSegs") - before.mib("TcpInSegs") > 100
+    });
+    stopped_with_results(&done, &json);
+    server.stop();
+    let done = with_kernel_server(&lab, echo_and_count, |at| {
+        let mut command = millrace(&lab, &["load", at]);
+        ECHOED.store(0, Ordering::Relaxed);
+        interrupted(command.args(flags), || ECHOED.load(Ordering::Relaxed) > 100)
+    });
+    stopped_with_results(&done, &json);
+}
+
+/// Replies of [`echo_and_count`].
+static ECHOED: AtomicU64 = AtomicU64::new(0);
+
+fn echo_and_count(mut stream: TcpStream) {
+    let mut bytes = [0; 4096];
+    while let Ok(len @ 1..) = stream.read(&mut bytes) {
+        if stream.write_all(&bytes[..len]).is_err() {
+            return;
+        }
+        ECHOED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[track_caller]
+fn stopped_with_results(done: &Finished, json: &str) {
+    complains(done, &["stopped by a signal", "is kept"]);
+    let seen = requests(done);
+    assert!(seen.answered > 0 && seen.unanswered == 0, "{done:?}");
+    let record: Value =
+        serde_json::from_str(&fs::read_to_string(json).expect("a record")).expect("JSON");
+    assert_eq!(record["counts"]["replies"], seen.answered);
+    assert_eq!(record["headline"], Value::Null);
+    fs::remove_file(json).expect("remove");
+}
+
+/// Runs a command, sends SIGINT once `ready`, and waits for its end.
+#[track_caller]
+fn interrupted(command: &mut Command, mut ready: impl FnMut() -> bool) -> Finished {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = child.spawn().expect("start millrace");
+    eventually("replies", LIMIT, || {
+        if ready() {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
+    });
+    // `ip netns exec` has become the command.
+    kill_process(Pid::from_child(&child), Signal::INT).expect("signal");
+    let output = child.wait_with_output().expect("wait");
+    Finished {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Our stack on both ends of the veth.
+fn our_stack_against_our_echo(driver: Driver) {
+    let lab = Lab::new(driver);
+    lab.linux_sh(&format!("ip addr flush dev {}", lab.linux_dev()));
+    let server = Server::start(&lab, "echo", &[]);
+    let mut command = lab.linux(MILLRACE);
+    command.args([
+        "load",
+        &SERVER.to_string(),
+        "--driver",
+        "af-xdp:peer0",
+        "--addr",
+        &format!("{LINUX}/24"),
+    ]);
+    let done = run(
+        command.args("-c 16 -t 1 --warm-up 0.2 --percentile 50".split(' ')),
+        LIMIT,
+    );
+    let seen = requests(&done);
+    assert!(
+        seen.answered > 0 && seen.unanswered == 0 && seen.due == seen.answered,
+        "{done:?}"
+    );
+    server.stop();
 }
