@@ -14,9 +14,9 @@ use millrace::wire::mac::MacAddr;
 use crate::control::ControlArgs;
 use crate::get::url::Url;
 use crate::load::args::LoadArgs;
+use crate::load::compare::ReportArgs;
 use crate::ss::SsArgs;
 use crate::stat::StatArgs;
-use crate::load::compare::ReportArgs;
 
 /// Millrace: a TCP/IP stack in user space.
 #[derive(Debug, Parser)]
@@ -48,7 +48,7 @@ pub enum Command {
     /// Play seeds of the simulator: stacks on a bad wire, in virtual time; needs no privileges.
     Sim(SimArgs),
     /// Load a server and measure its latency, over kernel sockets or over our own stack.
-    Load(LoadArgs),
+    Load(Box<LoadArgs>),
     /// Compare records of `millrace load --json`.
     Report(ReportArgs),
 }

@@ -36,6 +36,8 @@ mod faults;
 mod fetch;
 #[path = "veth/generate.rs"]
 mod generate;
+#[path = "veth/generate_trouble.rs"]
+mod generate_trouble;
 #[path = "veth/http.rs"]
 mod http;
 #[path = "veth/lab.rs"]

@@ -11,6 +11,7 @@ use millrace::driver::DriverSpec;
 use super::arrivals::Arrivals;
 use super::engine::Plan;
 use super::files::FileArgs;
+use super::ramp::Ramp;
 use super::wire::Ending;
 use super::workload::{ReplyKind, Shape, Workload, pattern};
 use crate::Failure;
@@ -46,9 +47,12 @@ pub struct LoadArgs {
     /// follows a reply].
     #[arg(short, long, value_name = "PER_SECOND", value_parser = positive)]
     pub rate: Option<f64>,
-    /// Open loop: how requests are spread over time: constant, poisson or burst=N.
-    #[arg(long, default_value_t = Arrivals::Constant, requires = "rate")]
-    pub arrivals: Arrivals,
+    /// Open loop at rates that grow, until one may not be quoted: the knee lies before it. Each lasts as long as --time.
+    #[arg(long, value_name = "FROM:TO[:STEPS]", conflicts_with = "rate")]
+    pub ramp: Option<Ramp>,
+    /// Open loop: how requests are spread over time: constant, poisson or burst=N [default: constant].
+    #[arg(long)]
+    pub arrivals: Option<Arrivals>,
     /// Seed of the arrivals.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -170,30 +174,41 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl LoadArgs {
-    /// What is to be done.
+    /// What is to be done: one run, or the steps of a ramp.
     ///
     /// # Errors
     ///
     /// [`Failure::Usage`] for what cannot be meant.
-    pub fn plan(&self) -> Result<Plan, Failure> {
+    pub fn plans(&self) -> Result<Vec<Plan>, Failure> {
         self.check().map_err(Failure::Usage)?;
-        Ok(Plan {
+        let plan = self.plan();
+        Ok(match self.ramp {
+            Some(ramp) => ramp.plans(&plan, self.arrivals.unwrap_or_default()),
+            None => vec![plan],
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
             workload: self.workload(),
             connections: self.connections as usize,
             depth: self.depth as usize,
-            open: self.rate.map(|rate| (self.arrivals, rate)),
+            open: self
+                .rate
+                .map(|rate| (self.arrivals.unwrap_or_default(), rate)),
             seed: self.seed,
             warm_up: self.warm_up,
             time: self.time,
             stretch: (self.time / STRETCHES).min(Duration::from_secs(1)),
             patience: self.timeout,
             ending: self.close,
-        })
+        }
     }
 
     fn check(&self) -> Result<(), String> {
         let http = matches!(self.target, Target::Http(_));
         let stream = matches!(self.work, Shape::Send | Shape::Receive);
+        let open = self.rate.is_some() || self.ramp.is_some();
         let sized = self.request_size.is_some() || self.reply_size.is_some();
         if http && sized {
             return Err(
@@ -201,9 +216,12 @@ impl LoadArgs {
                     .to_owned(),
             );
         }
-        if stream && (http || self.rate.is_some() || self.depth > 1 || self.reply_size.is_some()) {
+        if self.arrivals.is_some() && !open {
+            return Err("--arrivals is for an open loop: give --rate or --ramp".to_owned());
+        }
+        if stream && (http || open || self.depth > 1 || self.reply_size.is_some()) {
             return Err(
-                "a stream has no requests: without --rate, --depth, --reply-size and HTTP"
+                "a stream has no requests: without --rate, --ramp, --depth, --reply-size and HTTP"
                     .to_owned(),
             );
         }
@@ -267,7 +285,10 @@ fn only_kernel(stack: &StackArgs) -> Result<(), String> {
         steer,
         accept_partial_csum,
         impair,
-        control: ControlArgs { control, no_control },
+        control: ControlArgs {
+            control,
+            no_control,
+        },
     } = stack;
     let given = !addr.is_empty()
         || gateway.is_some()
@@ -304,7 +325,7 @@ mod tests {
         let Command::Load(args) = cli.command else {
             panic!("load")
         };
-        args.plan()
+        Ok(args.plans()?.swap_remove(0))
     }
 
     #[test]
@@ -342,6 +363,9 @@ mod tests {
             "10.0.0.1:7 --impair loss=1%",
             "10.0.0.1:7 --arrivals poisson",
             "10.0.0.1:7 --rate 0",
+            "10.0.0.1:7 --ramp 5:1",
+            "10.0.0.1:7 --ramp 1:5 --rate 3",
+            "10.0.0.1:7 --ramp 1:5 --work send",
             "10.0.0.1:7 --rate NaN",
             "10.0.0.1:7 --percentile 100",
             "10.0.0.1:7 --time 0",

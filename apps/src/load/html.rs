@@ -240,6 +240,22 @@ fn facts(text: &mut String, name: &str, record: &Record) -> fmt::Result {
         &[],
         &table,
     )?;
+    let steps = record.ramp.iter().map(|step| Row {
+        name: format!("{}/s", units::rate(step.rate_per_s)),
+        cells: vec![
+            units::rate(step.replies_per_s),
+            units::time(step.p50_ns),
+            units::time(step.p99_ns),
+            step.refusal.clone().unwrap_or_default(),
+        ],
+    });
+    let names = ["answered/s", "p50", "p99", "refused because"].map(str::to_owned);
+    write_table(
+        text,
+        &format!("{name}Steps of the ramp"),
+        &names,
+        &steps.collect::<Vec<_>>(),
+    )?;
     let cores = record.cpu.cores.iter().map(|core| Row {
         name: format!("core {}", core.core),
         cells: [core.user, core.system, core.irq, core.steal]

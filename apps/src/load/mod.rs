@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`args`] | the arguments, and the plan that they make |
-//! | [`arrivals`] | when requests are due |
+//! | [`arrivals`], [`ramp`] | when requests are due, at one rate or at several |
 //! | [`workload`] | what is sent, and where a reply ends |
 //! | [`engine`] | who sends what when; knows no socket |
 //! | [`wire`] | what the engine and the transports ask of each other |
@@ -28,6 +28,7 @@ pub mod files;
 pub mod html;
 pub mod kernel;
 pub mod log;
+pub mod ramp;
 pub mod record;
 pub mod table;
 pub mod units;
@@ -50,6 +51,7 @@ use clock::{Check, ClockFacts};
 use driver::Driver;
 use engine::{Engine, Over, Plan};
 use kernel::Kernel;
+use ramp::Ramp;
 use record::{
     Build, Counts, Curve, Generator, Headline, Machine, Record, SCHEMA, Timing, VERSION, Work,
 };
@@ -64,26 +66,37 @@ use workload::{ReplyKind, Shape};
 ///
 /// [`Failure`] when there is no result, or none that may be quoted; what was measured is printed all the same.
 pub fn run(args: &LoadArgs) -> Result<(), Failure> {
-    let plan = args.plan()?;
+    let plans = args.plans()?;
     let files = args.files.open()?;
-    let watch = Watch::start()
+    // All before the transport pins this thread: they would share its core.
+    let watches = plans
+        .iter()
+        .map(|_| Watch::start())
+        .collect::<Result<Vec<_>, _>>();
+    let watches = watches
         .map_err(|e| Failure::Failed(format!("cannot start a thread: {e}; see `ulimit -u`")))?;
     let (mut transport, clock) = transport(args)?;
-    let check = Check::begin(&clock);
-    let engine = Engine::new(plan, Box::new(check.clock()), Some(watch.watcher()));
-    let (mut engine, ran) = transport.run(engine)?;
-    let clock = check.end();
-    engine.unwatch();
-    let cpu = watch.end();
-    let Some(record) = record(args, &engine, ran, clock, cpu) else {
-        let Some(Over::Broken(why)) = engine.over() else {
-            return Err(Failure::Failed(
-                "stopped before the measurement began".to_owned(),
-            ));
-        };
-        return Err(Failure::Failed(format!("{why} ({})", args.target)));
+    let (mut records, mut complaints) = (Vec::new(), Vec::new());
+    for (plan, watch) in plans.into_iter().zip(watches) {
+        match measure(args, plan, watch, &mut *transport, &clock) {
+            Ok(record) => {
+                let good = record.refusals.is_empty();
+                records.push(record);
+                if !good {
+                    break;
+                }
+            }
+            Err(failure) if records.is_empty() => return Err(failure),
+            Err(failure) => {
+                complaints.push(failure.to_string());
+                break;
+            }
+        }
+    }
+    let Some(record) = ramp::knee(records) else {
+        return Ok(());
     };
-    let mut complaints = files.write(&record);
+    complaints.extend(files.write(&record));
     let mut out = std::io::stdout().lock();
     let printed = out
         .write_all(table::table(&record).as_bytes())
@@ -99,6 +112,7 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
             .first()
             .map(|refusal| format!("no headline: {}", refusal.why)),
     );
+    complaints.extend(args.ramp.and_then(|ramp| kneeless(ramp, &record)));
     let Some(last) = complaints.pop() else {
         return Ok(());
     };
@@ -106,6 +120,34 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
         eprintln!("millrace: {complaint}");
     }
     Err(Failure::Failed(last))
+}
+
+/// A ramp without a knee: no step was too much.
+fn kneeless(ramp: Ramp, record: &Record) -> Option<String> {
+    let good = record.ramp.iter().all(|step| step.refusal.is_none());
+    good.then(|| format!("the ramp {ramp} has no knee: no rate was too high; give it a higher end"))
+}
+
+/// One run.
+fn measure(
+    args: &LoadArgs,
+    plan: Plan,
+    watch: Watch,
+    transport: &mut dyn Transport,
+    clock: &TscClock,
+) -> Result<Record, Failure> {
+    let check = Check::begin(clock);
+    let engine = Engine::new(plan, Box::new(check.clock()), Some(watch.watcher()));
+    let (mut engine, ran) = transport.run(engine)?;
+    let clock = check.end();
+    engine.unwatch();
+    let cpu = watch.end();
+    record(args, &engine, ran, clock, cpu).ok_or_else(|| {
+        Failure::Failed(match engine.over() {
+            Some(Over::Broken(why)) => format!("{why} ({})", args.target),
+            _ => "stopped before the measurement began".to_owned(),
+        })
+    })
 }
 
 /// What carries the connections, and its clock.
@@ -189,6 +231,7 @@ fn record(
         connect: Curve::of(&log.connect, args.percentile),
         generator,
         clock,
+        ramp: Vec::new(),
         series: log.series.clone(),
         cpu,
         tcp: ran.tcp.into_iter().collect(),

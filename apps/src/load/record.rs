@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::ClockFacts;
 use super::log::Stretch;
+use super::ramp::Step;
 use super::table::SHOWN;
 use super::verdict::Refusal;
 use super::watch::Cpu;
@@ -55,6 +56,8 @@ pub struct Record {
     pub generator: Generator,
     /// Its clock.
     pub clock: ClockFacts,
+    /// The steps of a ramp, of which this is the knee.
+    pub ramp: Vec<Step>,
     /// The measurement in stretches.
     pub series: Vec<Stretch>,
     /// The machine's cores.
@@ -365,6 +368,7 @@ pub(super) mod tests {
             connect: curve,
             generator: Generator::default(),
             clock: ClockFacts::default(),
+            ramp: Vec::new(),
             series: vec![stretch(0.5), stretch(1.0)],
             cpu: Cpu {
                 cores: vec![core(0), core(1)],

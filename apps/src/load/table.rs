@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::ramp;
 use super::record::{Curve, Record};
 use super::units;
 
@@ -17,6 +18,7 @@ pub fn table(record: &Record) -> String {
         let _ = latencies(&mut text, record);
     }
     let _ = facts(&mut text, record);
+    let _ = steps(&mut text, record);
     let _ = verdict(&mut text, record);
     text
 }
@@ -176,6 +178,35 @@ fn facts(text: &mut String, record: &Record) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The steps of a ramp.
+fn steps(text: &mut String, record: &Record) -> std::fmt::Result {
+    if record.ramp.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "\n  {:>12} {:>12} {:>10} {:>10}",
+        "asked/s", "answered/s", "p50", "p99"
+    )?;
+    for step in &record.ramp {
+        let (p50, p99) = (units::time(step.p50_ns), units::time(step.p99_ns));
+        let rates = [step.rate_per_s, step.replies_per_s].map(units::rate);
+        let why = step
+            .refusal
+            .as_deref()
+            .map_or_else(String::new, |why| format!("  {why}"));
+        writeln!(
+            text,
+            "  {:>12} {:>12} {p50:>10} {p99:>10}{why}",
+            rates[0], rates[1]
+        )?;
+    }
+    match ramp::found(&record.ramp) {
+        Some(knee) => writeln!(text, "{knee}"),
+        None => Ok(()),
+    }
 }
 
 /// TCP counters that tell of trouble; the record has all.

@@ -18,12 +18,9 @@ impl Engine {
             Shape::Connect if self.conns[conn].state == State::Open => self.flush(wire, conn),
             Shape::Requests | Shape::Connect => {
                 if self.plan.open.is_none() {
-                    let now = self.clock.now().as_nanos();
-                    while self.over().is_none()
-                        && self.has_room(conn)
-                        && self.phase == Phase::Running
-                    {
-                        self.issue(wire, conn, now);
+                    let now = self.clock.now();
+                    while self.has_room(conn) && self.phase == Phase::Running && now < self.end {
+                        self.issue(wire, conn, now.as_nanos());
                     }
                 } else {
                     self.offer(wire, conn);
