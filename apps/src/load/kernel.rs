@@ -274,10 +274,9 @@ fn parse_counters(text: &str) -> Counters {
         if !group.starts_with("Tcp") {
             continue;
         }
-        let prefix = if group == "Tcp" { "Tcp" } else { "" };
         // Some, such as the present number of connections, may be negative.
         counters.extend(names.zip(values).filter_map(|(name, value)| {
-            Some((format!("{prefix}{name}"), value.parse::<u64>().ok()?))
+            Some((format!("{group}{name}"), value.parse::<u64>().ok()?))
         }));
     }
     counters
@@ -295,7 +294,7 @@ mod tests {
             [
                 ("TcpRtoMin".to_owned(), 200),
                 ("TcpRetransSegs".to_owned(), 7),
-                ("TCPTimeouts".to_owned(), 3)
+                ("TcpExtTCPTimeouts".to_owned(), 3)
             ]
         );
     }

@@ -93,7 +93,11 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
             }
         }
     }
-    let Some(record) = ramp::knee(records) else {
+    let record = match args.ramp {
+        Some(_) => ramp::knee(records),
+        None => records.pop(),
+    };
+    let Some(record) = record else {
         return Ok(());
     };
     complaints.extend(files.write(&record));

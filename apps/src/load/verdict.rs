@@ -125,7 +125,7 @@ fn late(evidence: &Evidence) -> Option<String> {
     evidence.rate?;
     (evidence.lag_ns as f64 > evidence.latency_ns as f64 * LAG_SHARE).then(|| {
         format!(
-            "the generator was the bottleneck: at p{} it sent requests {} late itself, of a latency of {}",
+            "the generator was the bottleneck: at p{} it sent requests {} late itself, of a latency of {}; give --busy-poll or a lower --rate",
             units::percentile(evidence.percentile),
             units::time(evidence.lag_ns),
             units::time(evidence.latency_ns)

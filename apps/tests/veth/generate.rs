@@ -228,6 +228,7 @@ fn results_as_files(driver: Driver) {
     assert_eq!(record["counts"]["replies"], seen.answered);
     assert_eq!(record["corrected"]["count"], seen.answered);
     assert_eq!(record["work"]["connections"], 2);
+    assert_eq!(record["ramp"].as_array().map(Vec::len), Some(0));
     let curves = fs::read_to_string(scratch.path("a.html")).expect("a page");
     assert_eq!(curves.matches("<svg").count(), 4);
     for name in ["a.csv", "a.hgrm", "raw.hgrm"] {
