@@ -205,8 +205,9 @@ impl Said {
         self.irs = Some(offer.isn);
         self.una.edge = self.una.perhaps + offer.window;
         self.una.largest = self.una.largest.max(offer.window);
+        let value = offer.options.timestamps.map(|ts| ts.val);
         self.recents
-            .extend(offer.options.timestamps.map(|ts| ts.val));
+            .extend(value.filter(|value| !self.recents.contains(value)));
     }
 
     /// The window scales of this end and of its peer, if both agreed on scaling.

@@ -34,4 +34,6 @@ mod segment;
 mod tests;
 
 pub(crate) use end::Calls;
+pub(crate) use line::{Place, number, place};
 pub(crate) use monitor::Monitor;
+pub(crate) use ranges::Ranges;

@@ -25,6 +25,14 @@ impl Ranges {
         self.0.insert(at, joined);
     }
 
+    /// Takes out all places from `from` on.
+    pub(crate) fn forget_from(&mut self, from: Place) {
+        self.0.retain_mut(|range| {
+            range.1 = range.1.min(from);
+            range.0 < range.1
+        });
+    }
+
     /// The first place from `from` on that is missing.
     pub(crate) fn next_missing(&self, from: Place) -> Place {
         let holds = |range: &&(Place, Place)| range.0 <= from && from < range.1;
@@ -66,6 +74,10 @@ mod tests {
             }
         }
         assert_eq!(ranges.count(), ranges.iter().count());
+        let mut front = ranges.clone();
+        front.forget_from(30);
+        let left = |at: i64| front.contain(at, at + 1);
+        assert!((0..64).all(|at| left(at) == (at < 30 && plain[at as usize])));
         assert!(
             ranges
                 .iter()

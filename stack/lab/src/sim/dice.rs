@@ -19,6 +19,8 @@ pub(super) enum Purpose {
     Stack(u64),
     /// The attacker.
     Attacker,
+    /// The peer: 0 for what it is like, then by connection.
+    Peer(u64),
 }
 
 /// A stream of random decisions.
@@ -34,6 +36,7 @@ impl Dice {
             Purpose::App(n) => 2_000 + n,
             Purpose::Stack(n) => 3_000 + n,
             Purpose::Attacker => 4_000,
+            Purpose::Peer(n) => 5_000 + n,
         });
         Self(rng)
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use millrace_net::{Census, SockError};
 
 use super::Violation;
-use super::app::{App, End, Eof};
+use super::app::{App, End, Eof, Progress};
 use super::node::Node;
+use super::peer::{Outcome, Peer};
 use super::plan::{Attack, AttackPlan, ConnectionPlan, Finish, Plan};
 
 /// How long a request lives: five SYN-ACKs more, after 1, 2, 4, 8 and 16 seconds, and 32 for the last.
@@ -16,9 +17,13 @@ const REQUEST_LIFE: Duration = Duration::from_secs(63);
 const REQUEST_LIFE_IN_FLOOD: Duration = Duration::from_secs(7);
 
 /// Every connection has ended as its plan allows.
-pub(super) fn finished(whole: &Plan, nodes: &[Node]) -> Result<(), Violation> {
+pub(super) fn finished(whole: &Plan, nodes: &[Node], peer: Option<&Peer>) -> Result<(), Violation> {
     let alive = |node: usize| whole.nodes[node].dies_at.is_none();
     for (index, plan) in whole.connections.iter().enumerate() {
+        if let Some(outcome) = peer.and_then(|peer| peer.outcome(index)) {
+            with_peer(index, plan, nodes, outcome)?;
+            continue;
+        }
         let doomed = whole.is_doomed(plan);
         let tolerant = doomed || whole.is_harsh();
         let ends = |node: usize| {
@@ -73,6 +78,56 @@ pub(super) fn finished(whole: &Plan, nodes: &[Node]) -> Result<(), Violation> {
                 return Err(wrong("an end of file in front of the end"));
             }
         }
+    }
+    Ok(())
+}
+
+/// A connection with the peer has ended: both have all that was written, unless one of them has left before.
+fn with_peer(
+    index: usize,
+    plan: &ConnectionPlan,
+    nodes: &[Node],
+    outcome: Outcome,
+) -> Result<(), Violation> {
+    let calls = plan.client < nodes.len();
+    let (node, theirs) = match calls {
+        true => (plan.client, &plan.ends[1]),
+        false => (plan.server, &plan.ends[0]),
+    };
+    let apps = nodes[node].apps();
+    let app = apps
+        .filter(|(of, _)| *of == index)
+        .map(|(_, app)| app)
+        .next();
+    let resets = plan
+        .habits
+        .as_ref()
+        .is_some_and(|habits| habits.resets_after.is_some());
+    let wrong = |what: &str| {
+        let progress = app.map(App::progress);
+        let open = nodes[node].open_sockets();
+        Violation::new(format!(
+            "connection {index} with the peer: {what}: {progress:?}, peer {outcome:?}; open: {open:?}"
+        ))
+    };
+    let Some(app) = app else {
+        // A handshake that took too long is forgotten by the listener, and the peer gets a RST.
+        return match outcome {
+            Outcome::Reset | Outcome::Closed => Ok(()),
+            _ => Err(wrong("never accepted")),
+        };
+    };
+    let end = app.end().ok_or_else(|| wrong("not finished"))?;
+    let polite = app.plan().finish == Finish::Polite && !resets;
+    if !polite {
+        return Ok(());
+    }
+    if end != End::Clean || !matches!(outcome, Outcome::Complete | Outcome::Closed) {
+        return Err(wrong("not all arrived"));
+    }
+    let Progress { written, read, .. } = app.progress();
+    if written != app.plan().total || read != theirs.total {
+        return Err(wrong("other octets than were written"));
     }
     Ok(())
 }

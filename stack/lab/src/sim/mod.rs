@@ -9,6 +9,9 @@
 //! * once the wire has healed every connection ends as planned, and all stacks' tables are empty afterwards;
 //! * nothing panics or spins.
 //!
+//! In every fourth seed one more host takes part that is no stack of ours: a peer that the model plays, with habits that
+//! are legal and that our stack never has (`peer`).
+//!
 //! The same seed gives the same run to the byte: [`Report::trace_hash`] tells.
 
 mod app;
@@ -21,6 +24,7 @@ mod middlebox;
 mod node;
 mod packet;
 mod pattern;
+mod peer;
 pub mod plan;
 pub mod shrink;
 mod watch;

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub use super::attack::{Attack, AttackPlan};
 use super::dice::{Dice, Purpose};
 pub use super::middlebox::{Bleach, Strip, Tampering, TooLong};
+pub use super::peer::Habits;
 pub use faults::{Aim, Faults};
 
 /// Everything that is decided in advance.
@@ -20,7 +21,7 @@ pub struct Plan {
     pub device_frames: usize,
     /// The nodes' settings; they hang on one switch.
     pub nodes: Vec<NodePlan>,
-    /// The faults of the lane that leads away from each node, until they heal.
+    /// The faults of the lane that leads away from each node, and last from the peer, until they heal.
     pub lanes: Vec<Faults>,
     /// How long faults last.
     pub heals_after: Duration,
@@ -64,6 +65,8 @@ pub struct ConnectionPlan {
     pub server: usize,
     /// The client's and the server's behaviour.
     pub ends: [EndPlan; 2],
+    /// How the peer behaves whose number one of both is: that behind the last node's.
+    pub habits: Option<Habits>,
 }
 
 /// What an application does with its end of a connection.
@@ -193,8 +196,36 @@ impl Plan {
                 .collect();
             plan.jumps.sort();
         }
+        plan.invite();
         plan.adapt();
         plan
+    }
+
+    /// In some runs a peer takes part that is no stack. Its dice are its own: what was drawn before stays.
+    fn invite(&mut self) {
+        let mut dice = Dice::new(self.seed, Purpose::Peer(0));
+        let dice = &mut dice;
+        if self.is_harsh() || !dice.chance(350_000) {
+            return;
+        }
+        let peer = self.nodes.len();
+        self.lanes.push(Faults::draw(dice, self.heals_after));
+        for _ in 0..dice.range(1..=4) {
+            let mut habits = Habits::draw(dice);
+            let mut connection = ConnectionPlan::draw(dice, peer);
+            let node = connection.client;
+            let end = dice.range(0..=1) as usize;
+            (connection.client, connection.server) = [(peer, node), (node, peer)][end];
+            // What a box takes off one of two SYNs would leave both ends of different minds.
+            let stripped = |lane: usize| self.lanes[lane].tampering.strip != Strip::Nothing;
+            habits.crosses &= end == 1 && !stripped(peer) && !stripped(node);
+            connection.ends[end].finish = Finish::Polite;
+            let total = &mut connection.ends[end].total;
+            // Every octet may be a segment of its own.
+            *total = (*total).min(habits.segment * 300);
+            connection.habits = Some(habits);
+            self.connections.push(connection);
+        }
     }
 
     /// Whether connections may fail for reasons of time or memory.
@@ -207,7 +238,10 @@ impl Plan {
 
     /// Whether an end of the connection lives on a node that dies.
     pub fn is_doomed(&self, connection: &ConnectionPlan) -> bool {
-        let dies = |node: usize| self.nodes[node].dies_at.is_some();
+        let dies = |node: usize| {
+            let node = self.nodes.get(node);
+            node.is_some_and(|node| node.dies_at.is_some())
+        };
         dies(connection.client) || dies(connection.server)
     }
 
@@ -217,10 +251,12 @@ impl Plan {
         for index in 0..self.connections.len() {
             let doomed = self.is_doomed(&self.connections[index]);
             let connection = &mut self.connections[index];
-            let impolite = connection
-                .ends
-                .iter()
-                .any(|end| end.finish != Finish::Polite);
+            let resets = |habits: &Habits| habits.resets_after.is_some();
+            let impolite = connection.habits.as_ref().is_some_and(resets)
+                || connection
+                    .ends
+                    .iter()
+                    .any(|end| end.finish != Finish::Polite);
             for end in &mut connection.ends {
                 if doomed || harsh || impolite {
                     end.keepalive = Keepalive::Quick;
@@ -300,6 +336,7 @@ impl ConnectionPlan {
             client,
             server: (client + distance) % nodes,
             ends: [EndPlan::draw(dice), EndPlan::draw(dice)],
+            habits: None,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use millrace_wire::ethernet::{EtherType, EthernetView};
 use millrace_wire::ipv4::{Ipv4View, protocol};
@@ -15,6 +15,7 @@ use millrace_wire::time::Instant;
 
 use super::Violation;
 use super::attack;
+use super::node::address;
 use super::packet::Packet;
 
 /// A direction of a connection: who sends to whom.
@@ -92,6 +93,8 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Watch {
     mtus: Vec<usize>,
+    /// The host that is no stack: what is said to it is for the monitors to judge.
+    peer: Ipv4Addr,
     /// A node that runs out of memory may take its window back.
     may_shrink: Vec<bool>,
     senders: BTreeMap<Flow, Sender>,
@@ -102,8 +105,10 @@ pub(super) struct Watch {
 impl Watch {
     /// For nodes with these MTUs, which run out of memory or do not.
     pub(super) fn new(nodes: impl Iterator<Item = (u16, bool)>) -> Self {
-        let (mtus, may_shrink) = nodes.map(|(mtu, short)| (usize::from(mtu), short)).unzip();
+        let (mtus, may_shrink): (Vec<_>, _) =
+            nodes.map(|(mtu, short)| (usize::from(mtu), short)).unzip();
         Self {
+            peer: address(mtus.len()),
             mtus,
             may_shrink,
             senders: BTreeMap::new(),
@@ -211,6 +216,9 @@ impl Watch {
             SocketAddrV4::new(ip.src(), tcp.src_port()),
             SocketAddrV4::new(ip.dst(), tcp.dst_port()),
         );
+        if ip.dst() == self.peer {
+            return Ok(());
+        }
         if *flow.1.ip() == attack::ADDRESS && flow.1.port() >= attack::UNANSWERED {
             return Err("an answer to a RST".to_owned());
         }

@@ -17,6 +17,7 @@ use super::judge;
 use super::lane::{Lane, LaneCounters};
 use super::middlebox::Passed;
 use super::node::{Callers, Node, mac_of};
+use super::peer::Peer;
 use super::plan::{Faults, Plan};
 use super::watch::Watch;
 use super::{Passage, Seen, Totals, Violation};
@@ -47,6 +48,8 @@ pub(super) struct World<'o> {
     /// What has arrived at node `i` and waits for room in its device.
     inboxes: Vec<VecDeque<Vec<u8>>>,
     attacker: Option<Attacker>,
+    /// The host behind the last node's number.
+    peer: Option<Peer>,
     /// Jumps of the clock that are still to come, the next one last.
     jumps: Vec<(Instant, Duration)>,
     watch: Watch,
@@ -84,8 +87,9 @@ impl<'o> World<'o> {
             nodes: nodes?,
             ends,
             lanes: plan.lanes.iter().enumerate().map(lane).collect(),
-            inboxes: vec![VecDeque::new(); count],
+            inboxes: vec![VecDeque::new(); plan.lanes.len()],
             attacker,
+            peer: Peer::of(&plan),
             jumps: jumps.map(|(at, by)| (START + *at, *by)).collect(),
             watch: Watch::new(
                 plan.nodes
@@ -106,7 +110,7 @@ impl<'o> World<'o> {
         self.lanes.iter_mut().for_each(Lane::heal);
         let healed = self.clock.now();
         self.run_until(healed + LIVENESS)?;
-        judge::finished(&self.plan, &self.nodes)?;
+        judge::finished(&self.plan, &self.nodes, self.peer.as_ref())?;
         let now = self.clock.now();
         for node in &mut self.nodes {
             node.stop_listening(now)?;
@@ -186,7 +190,8 @@ impl<'o> World<'o> {
             .filter(|node| self.is_alive(*node))
             .filter_map(|node| self.nodes[node].next_deadline(now));
         let attacker = self.attacker.as_ref().and_then(Attacker::next_deadline);
-        lanes.chain(nodes).chain(attacker).min()
+        let peer = self.peer.as_ref().and_then(Peer::next_deadline);
+        lanes.chain(nodes).chain(attacker).chain(peer).min()
     }
 
     /// Turns the loop until nothing more happens at this point in time.
@@ -254,11 +259,46 @@ impl<'o> World<'o> {
                 step = Step::Moved;
             }
         }
+        if self.peer(now)? == Step::Moved {
+            step = Step::Moved;
+        }
         for node in 0..self.nodes.len() {
             if !self.is_alive(node) {
                 self.inboxes[node].clear();
             } else if self.hand_over(now, node) == Step::Moved {
                 step = Step::Moved;
+            }
+        }
+        Ok(step)
+    }
+
+    /// The peer hears what has arrived and says what it has to say.
+    fn peer(&mut self, now: Instant) -> Result<Step, Violation> {
+        let number = self.nodes.len();
+        let Some(peer) = &mut self.peer else {
+            return Ok(Step::Idle);
+        };
+        let at = now.since(START);
+        let mut show = |passage, frame: &[u8]| {
+            (self.observer)(Seen {
+                at,
+                node: number,
+                passage,
+                frame,
+            });
+        };
+        let mut step = Step::Idle;
+        for frame in self.inboxes[number].drain(..) {
+            step = Step::Moved;
+            show(Passage::Arrived, &frame);
+            peer.heard(now, &frame, &mut self.callers)?;
+        }
+        for frame in peer.says(now, &mut self.callers) {
+            step = Step::Moved;
+            show(Passage::Sent, &frame);
+            let Passed { frames, .. } = self.lanes[number].tamper(&frame);
+            for frame in frames {
+                self.lanes[number].send(now, &frame);
             }
         }
         Ok(step)
@@ -310,7 +350,7 @@ impl<'o> World<'o> {
     /// To the node that the frame is for, or to all but its sender.
     fn switch(&mut self, from: usize, frame: Vec<u8>) {
         let to = EthernetView::parse(&frame).map(|link| link.dst());
-        let known = (0..self.nodes.len()).find(|node| to == Ok(mac_of(*node)));
+        let known = (0..self.inboxes.len()).find(|node| to == Ok(mac_of(*node)));
         if let Some(node) = known {
             self.inboxes[node].push_back(frame);
             return;

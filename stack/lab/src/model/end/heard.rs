@@ -96,7 +96,17 @@ impl End {
         self.syns.push(offer);
         let Some(said) = &mut self.said else { return };
         let answers = segment.has(TcpFlags::ACK) && segment.ack == said.own.isn + 1;
-        if said.irs.is_none() && answers {
+        if said.irs.is_some() {
+            if answers && said.irs == Some(segment.seq) {
+                said.una.perhaps = said.una.perhaps.max(1);
+                said.una.edge = said.una.edge.max(1 + offer.window);
+            }
+            return;
+        }
+        if !segment.has(TcpFlags::ACK) {
+            // The opens have crossed (RFC 9293 §3.5).
+            said.open(&offer);
+        } else if answers {
             said.una.surely = 1;
             said.una.perhaps = 1;
             said.open(&offer);

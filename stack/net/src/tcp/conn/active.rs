@@ -99,7 +99,11 @@ pub(crate) fn negotiate(sk: &mut TcpSock, ctx: &mut Ctx, seg: &Segment, options:
     }
     sk.warm.mss_clamp = options
         .mss
-        .unwrap_or(MSS_DEFAULT)
+        .unwrap_or(if mutant!("missing_mss_is_large") {
+            1_460
+        } else {
+            MSS_DEFAULT
+        })
         .min(sk.cold.opts.user_mss.unwrap_or(u16::MAX));
     output::sync_mss(sk, ctx);
     init_rcv_mss(sk);
@@ -148,6 +152,10 @@ pub(crate) fn init_transfer(sk: &mut TcpSock, ctx: &Ctx) {
 /// The connection is there.
 pub(crate) fn open(sk: &mut TcpSock, ctx: &mut Ctx) {
     set_state(sk, ctx, TcpState::Established);
+    if !mutant!("acked_syn_sent_again") {
+        // A SYN-ACK that still waits for its turn has been answered: the opens crossed within one batch.
+        sk.tx.want.remove(Want::SYN);
+    }
     sk.note(Readiness::OUT | Readiness::CHANGE);
     fast::check(sk);
     timer::arm_keepalive(sk, ctx);

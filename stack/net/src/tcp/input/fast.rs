@@ -117,7 +117,10 @@ fn store_timestamp(sk: &mut TcpSock, ctx: &Ctx, seg: &Segment) {
 /// Header prediction works while all is regular (Linux `tcp_fast_path_check`).
 pub(crate) fn check(sk: &mut TcpSock) {
     let wscale = sk.rx.snd_wscale;
+    // What a SYN-ACK offers is not scaled: a smaller window that is would look the same (Linux `tcp_finish_connect`).
+    let exact = sk.tx.snd_wnd.is_multiple_of(1 << wscale) || mutant!("synack_window_predicted");
     let on = (sk.warm.ofo.is_empty() || mutant!("fast_path_over_hole"))
+        && exact
         && sk.rx.rcv_wnd > 0
         && sk.rx.state == TcpState::Established
         && !sk.rx.features.intersects(Features::URGENT | Features::MD5);
