@@ -70,7 +70,7 @@ pub fn requests(done: &Finished) -> Requests {
 
 /// `millrace load` over kernel sockets of the Linux peer.
 pub fn from_linux(lab: &Lab, target: &str, flags: &str) -> Finished {
-    let mut command = lab.linux(MILLRACE);
+    let mut command = lab.linux(&MILLRACE);
     run(
         command
             .args(["load", target])
@@ -243,7 +243,12 @@ fn results_as_files(driver: Driver) {
     }
     assert!(!scratch.path("a.json.part").exists());
 
-    let report = |files: &[&str]| run(Command::new(MILLRACE).arg("report").args(files), LIMIT);
+    let report = |files: &[&str]| {
+        run(
+            Command::new(MILLRACE.as_str()).arg("report").args(files),
+            LIMIT,
+        )
+    };
     let same = report(&[&file("a.json"), &file("a.json")]).success();
     assert!(same.contains("(1.00×)"), "{same}");
     let newer = text.replacen("\"version\": 1", "\"version\": 7", 1);
@@ -260,7 +265,7 @@ fn our_stack_against_our_echo(driver: Driver) {
     let lab = Lab::new(driver);
     lab.linux_sh(&format!("ip addr flush dev {}", lab.linux_dev()));
     let server = Server::start(&lab, "echo", &[]);
-    let mut command = lab.linux(MILLRACE);
+    let mut command = lab.linux(&MILLRACE);
     command.args([
         "load",
         &SERVER.to_string(),
@@ -360,7 +365,7 @@ fn our_stack_connects_to_our_http(driver: Driver) {
     lab.linux_sh(&format!("ip addr flush dev {}", lab.linux_dev()));
     let mut server = Server::start(&lab, "http", &["--body-size", "128"]);
     let before = server.stats();
-    let mut command = lab.linux(MILLRACE);
+    let mut command = lab.linux(&MILLRACE);
     command.args([
         "load",
         &format!("http://{SERVER}/"),

@@ -141,7 +141,7 @@ fn stopped_by_a_signal(driver: Driver) {
     let json = scratch.text("a.json");
     let flags = ["-t", "600", "--warm-up", "0", "--json", &json];
     let mut server = Server::start(&lab, "echo", &[]);
-    let mut command = lab.linux(MILLRACE);
+    let mut command = lab.linux(&MILLRACE);
     command.args(["load", &SERVER.to_string()]).args(flags);
     let before = server.stats();
     let done = interrupted(&mut command, || {
@@ -228,7 +228,7 @@ fn our_server_dies(driver: Driver) {
             .map(|server| server.stats().mib("TcpInSegs"))
     };
     let before = stats();
-    let mut command = lab.linux(MILLRACE);
+    let mut command = lab.linux(&MILLRACE);
     command
         .args(["load", &SERVER.to_string()])
         .args("-t 600 --warm-up 0 --timeout 1".split(' '));

@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// `millrace WHAT` about the process at `socket`.
 pub fn ask(socket: &str, what: &[&str]) -> Finished {
     run(
-        Command::new(MILLRACE)
+        Command::new(MILLRACE.as_str())
             .args(what)
             .args(["--control", socket]),
         LIMIT,
@@ -148,7 +148,10 @@ fn the_default_place_is_found(driver: Driver) {
     let place = format!("/run/millrace/{}.sock", server.pid());
     assert_eq!(stat(&place)["process"]["pid"], server.pid());
     // Other processes may run on this machine: then they are listed, ours among them.
-    let said = run(Command::new(MILLRACE).args(["stat", "--json"]), LIMIT);
+    let said = run(
+        Command::new(MILLRACE.as_str()).args(["stat", "--json"]),
+        LIMIT,
+    );
     match said.code {
         Some(0) => assert!(
             said.out.contains(&format!("\"pid\":{}", server.pid())),

@@ -57,7 +57,7 @@ fn still_works(lab: &Lab) {
 
 fn unknown_interface(driver: Driver) {
     let lab = Lab::new(driver);
-    let mut command = lab.ours(MILLRACE);
+    let mut command = lab.ours(MILLRACE.as_str());
     command.args([
         "serve",
         "echo",
@@ -77,7 +77,7 @@ fn no_permission(driver: Driver) {
     // The build folder may lie where nobody cannot look.
     let scratch = Scratch::new();
     let copy = scratch.path("millrace");
-    fs::copy(MILLRACE, &copy).expect("copy the binary");
+    fs::copy(MILLRACE.as_str(), &copy).expect("copy the binary");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("chmod");
     let mut command: Command = lab.ours("setpriv");
     command.args([
@@ -187,7 +187,7 @@ fn no_huge_pages_is_no_obstacle(driver: Driver) {
 fn bad_flags(driver: Driver) {
     let lab = Lab::new(driver);
     let serve = |flags: &str| {
-        let mut command = lab.ours(MILLRACE);
+        let mut command = lab.ours(MILLRACE.as_str());
         run(
             command.args(["serve", "echo"]).args(flags.split(' ')),
             LIMIT,

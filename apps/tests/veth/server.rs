@@ -1,8 +1,9 @@
 //! A running `millrace`, in our namespace of a lab.
 
+use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,10 @@ use crate::stats::Stats;
 /// How long set-up and a drain may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program under test.
-pub const MILLRACE: &str = env!("CARGO_BIN_EXE_millrace");
+/// The program under test: `$MILLRACE_BIN`, or else the one that was built with this test.
+pub static MILLRACE: LazyLock<String> = LazyLock::new(|| {
+    env::var("MILLRACE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_millrace").into())
+});
 
 /// Everything that the program has printed, line by line, both streams.
 #[derive(Default)]
@@ -36,7 +39,7 @@ pub struct Server {
 
 /// `millrace WHAT --driver … --addr …` in our namespace of `lab`, for the caller to finish.
 pub fn millrace(lab: &Lab, what: &[&str]) -> Command {
-    let mut command = lab.ours(MILLRACE);
+    let mut command = lab.ours(MILLRACE.as_str());
     command
         .args(what)
         .args(["--driver", lab.spec(), "--addr", &format!("{OURS}/24")]);
