@@ -10,17 +10,24 @@ use millrace_wire::ethernet::EtherType;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::ipv4::{Ipv4Header, MIN_HEADER_LEN, protocol};
 use millrace_wire::mac::MacAddr;
-use millrace_wire::tcp::{TcpFlags, TcpHeader};
+use millrace_wire::tcp::options::OptionsBuf;
+use millrace_wire::tcp::{self, MAX_HEADER_LEN, TcpFlags, TcpHeader};
+use std::ops::Range;
 
-/// Link header with a tag, IP and TCP headers with all options.
-const MAX_HEADER: usize = 18 + 20 + 60;
-/// Offsets in the IP header.
-const IP_TOTAL_LEN: usize = 2;
-const IP_CHECKSUM: usize = 10;
-/// Offsets in the TCP header.
-const TCP_SEQ: usize = 4;
+/// Link header: none, Ethernet, Ethernet with a tag.
+const NO_LINK: usize = 0;
+const ETHERNET: usize = 14;
+const TAGGED: usize = 18;
+/// All headers with all options.
+const MAX_HEADER: usize = TAGGED + MIN_HEADER_LEN + MAX_HEADER_LEN;
+
+/// In the IP header.
+const IP_TOTAL_LEN: Range<usize> = 2..4;
+const IP_CHECKSUM: Range<usize> = 10..12;
+/// In the TCP header.
+const TCP_SEQ: Range<usize> = 4..8;
 const TCP_FLAGS: usize = 13;
-const TCP_CHECKSUM: usize = 16;
+const TCP_CHECKSUM: Range<usize> = 16..18;
 
 /// IP fields of a packet that are not in the TCP header.
 pub(crate) struct IpFields {
@@ -32,7 +39,6 @@ pub(crate) struct IpFields {
 pub(crate) struct Template {
     bytes: [u8; MAX_HEADER],
     l3: usize,
-    l4: usize,
     len: usize,
     /// Checksum of an IP header without payload.
     ip_csum: u16,
@@ -48,19 +54,27 @@ impl Template {
         tuple: &Tuple,
         ip: IpFields,
         tcp: &TcpHeader,
-        options: &[u8],
+        options: &OptionsBuf,
     ) -> Self {
-        let mut template = Self {
-            bytes: [0; MAX_HEADER],
-            l3: 0,
-            l4: 0,
-            len: 0,
-            ip_csum: 0,
-            pseudo: pseudo_header_v4(tuple.local, tuple.remote, protocol::TCP, 0),
-            seq: tcp.seq.raw(),
-        };
-        let bytes = &mut template.bytes;
-        let l3 = link::emit(link, bytes, mac, EtherType::IPV4);
+        // With the offsets known at compile time, no store needs a check.
+        match link::header_len(link) {
+            NO_LINK => Self::at::<NO_LINK>(link, mac, tuple, ip, tcp, options),
+            ETHERNET => Self::at::<ETHERNET>(link, mac, tuple, ip, tcp, options),
+            _ => Self::at::<TAGGED>(link, mac, tuple, ip, tcp, options),
+        }
+    }
+
+    #[inline]
+    fn at<const L3: usize>(
+        link: &LinkConfig,
+        mac: MacAddr,
+        tuple: &Tuple,
+        ip: IpFields,
+        tcp: &TcpHeader,
+        options: &OptionsBuf,
+    ) -> Self {
+        let mut bytes = [0; MAX_HEADER];
+        link::emit(link, &mut bytes, mac, EtherType::IPV4);
         let header = Ipv4Header {
             src: tuple.local,
             dst: tuple.remote,
@@ -70,15 +84,21 @@ impl Template {
             id: 0,
             dont_fragment: true,
         };
-        let l4 = l3 + header.emit(&mut bytes[l3..], 0);
-        let checksum = l3 + IP_CHECKSUM;
-        let ip_csum = u16::from_be_bytes([bytes[checksum], bytes[checksum + 1]]);
-        let len = l4 + tcp.emit(&mut bytes[l4..], options);
-        template.l3 = l3;
-        template.l4 = l4;
-        template.len = len;
-        template.ip_csum = ip_csum;
-        template
+        let l4 = L3 + header.emit(&mut bytes[L3..], 0);
+        let ip_csum = L3 + IP_CHECKSUM.start;
+        let ip_csum = u16::from_be_bytes([bytes[ip_csum], bytes[ip_csum + 1]]);
+        let mut len = l4;
+        if let Some(rest) = bytes[l4..].first_chunk_mut() {
+            len += tcp.emit_padded(rest, options);
+        }
+        Self {
+            bytes,
+            l3: L3,
+            len,
+            ip_csum,
+            pseudo: pseudo_header_v4(tuple.local, tuple.remote, protocol::TCP, 0),
+            seq: tcp.seq.raw(),
+        }
     }
 
     /// Writes the headers of a packet into a slot of the right length; the payload comes after, over what is too much.
@@ -92,33 +112,29 @@ impl Template {
         }
     }
 
-    /// Completes a packet with `payload` octets, `offset` into the super-segment: what differs from one to the next.
-    fn finish(
-        &self,
-        slot: &mut [u8],
-        offset: u32,
-        flags: TcpFlags,
-        payload: usize,
-        sign: Option<(&Tuple, &Key)>,
-    ) {
-        let total = (self.len - self.l3 + payload) as u16;
-        put_u16(slot, self.l3 + IP_TOTAL_LEN, total);
+    /// Completes the packet in a slot, `offset` octets into the super-segment: what differs from one to the next.
+    #[inline]
+    fn finish(&self, slot: &mut [u8], offset: u32, flags: TcpFlags, sign: Option<(&Tuple, &Key)>) {
+        let packet = &mut slot[self.l3..];
+        let total = packet.len() as u16;
+        let Some((ip, segment)) = packet.split_first_chunk_mut::<MIN_HEADER_LEN>() else {
+            return;
+        };
         let csum = update_u16(self.ip_csum, MIN_HEADER_LEN as u16, total);
-        put_u16(slot, self.l3 + IP_CHECKSUM, csum);
-        let seq = self.l4 + TCP_SEQ;
-        slot[seq..seq + 4].copy_from_slice(&self.seq.wrapping_add(offset).to_be_bytes());
-        slot[self.l4 + TCP_FLAGS] |= flags.0;
+        ip[IP_TOTAL_LEN].copy_from_slice(&total.to_be_bytes());
+        ip[IP_CHECKSUM].copy_from_slice(&csum.to_be_bytes());
+        let Some(tcp) = segment.first_chunk_mut::<{ tcp::MIN_HEADER_LEN }>() else {
+            return;
+        };
+        tcp[TCP_SEQ].copy_from_slice(&self.seq.wrapping_add(offset).to_be_bytes());
+        tcp[TCP_FLAGS] |= flags.0;
         if let Some((tuple, key)) = sign {
-            md5::sign_segment(tuple, &mut slot[self.l4..], key);
+            md5::sign_segment(tuple, segment, key);
         }
-        let segment = (self.len - self.l4 + payload) as u16;
-        let sum = self.pseudo.add_u16(segment).add_bytes(&slot[self.l4..]);
-        put_u16(slot, self.l4 + TCP_CHECKSUM, sum.finish());
+        let len = total - MIN_HEADER_LEN as u16;
+        let csum = self.pseudo.add_u16(len).add_bytes(segment).finish();
+        segment[TCP_CHECKSUM].copy_from_slice(&csum.to_be_bytes());
     }
-}
-
-fn put_u16(buf: &mut [u8], at: usize, value: u16) {
-    buf[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
 /// A super-segment: `len` octets of the ring from `pos`, to be cut at `mss`.
@@ -142,38 +158,41 @@ pub(crate) fn cut(
     batch: &mut dyn TxBatch,
 ) -> (u32, u32) {
     let header = job.template.len;
-    let Some(ring) = ring.filter(|_| job.len > 0) else {
-        let Some(slot) = batch.next(header) else {
-            return (0, 0);
-        };
-        job.template.copy_to(slot);
-        job.template
-            .finish(slot, 0, job.first | job.last, 0, job.sign);
-        return (1, 0);
-    };
+    let mut ring = ring.filter(|_| job.len > 0);
+    let len = if ring.is_some() { job.len } else { 0 };
     let (mut packets, mut done) = (0, 0);
     let mut flags = job.first;
-    while done < job.len {
-        let take = (job.len - done).min(u32::from(job.mss));
+    loop {
+        let take = (len - done).min(u32::from(job.mss));
         let Some(slot) = batch.next(header + take as usize) else {
             break;
         };
         job.template.copy_to(slot);
-        ring.copy_to(job.pos + u64::from(done), &mut slot[header..]);
-        if done + take == job.len {
+        if let Some(ring) = &mut ring {
+            ring.copy_to(job.pos + u64::from(done), &mut slot[header..]);
+        }
+        let last = done + take == len;
+        if last {
             flags |= job.last;
         }
-        job.template
-            .finish(slot, done, flags, take as usize, job.sign);
+        job.template.finish(slot, done, flags, job.sign);
         flags = TcpFlags::NONE;
         done += take;
         packets += 1;
+        if last {
+            break;
+        }
     }
     (packets, done)
 }
 
 /// An IP packet with a TCP segment and no payload, without link header: for a neighbour that is not known yet.
-pub(crate) fn bare_packet(tuple: &Tuple, ip: IpFields, tcp: &TcpHeader, options: &[u8]) -> Vec<u8> {
+pub(crate) fn bare_packet(
+    tuple: &Tuple,
+    ip: IpFields,
+    tcp: &TcpHeader,
+    options: &OptionsBuf,
+) -> Vec<u8> {
     let link = LinkConfig {
         kind: link::LinkKind::Ip,
         mac: MacAddr::ZERO,
@@ -183,6 +202,6 @@ pub(crate) fn bare_packet(tuple: &Tuple, ip: IpFields, tcp: &TcpHeader, options:
     let template = Template::new(&link, MacAddr::ZERO, tuple, ip, tcp, options);
     let mut packet = vec![0; template.len];
     template.copy_to(&mut packet);
-    template.finish(&mut packet, 0, TcpFlags::NONE, 0, None);
+    template.finish(&mut packet, 0, TcpFlags::NONE, None);
     packet
 }

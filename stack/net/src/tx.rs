@@ -86,12 +86,8 @@ impl Stack {
                     }
                 }
                 Resolution::Waiting => {
-                    let packet = gso::bare_packet(
-                        &ctl.tuple,
-                        ctl.ip(),
-                        &ctl.header(),
-                        ctl.options.as_bytes(),
-                    );
+                    let packet =
+                        gso::bare_packet(&ctl.tuple, ctl.ip(), &ctl.header(), &ctl.options);
                     self.ctx.park(iface, ctl.dst.next_hop, packet);
                 }
                 Resolution::Failed => self.ctx.drops.count(DropReason::NeighFailed),
@@ -303,14 +299,7 @@ impl Ctx {
         ctl: &Ctl,
         batch: &mut dyn TxBatch,
     ) -> Turn {
-        let template = Template::new(
-            link,
-            mac,
-            &ctl.tuple,
-            ctl.ip(),
-            &ctl.header(),
-            ctl.options.as_bytes(),
-        );
+        let template = Template::new(link, mac, &ctl.tuple, ctl.ip(), &ctl.header(), &ctl.options);
         let job = Super {
             template: &template,
             pos: 0,

@@ -21,6 +21,8 @@ pub const MIN_HEADER_LEN: usize = 20;
 
 /// Most option bytes that the data offset can express.
 pub const MAX_OPTIONS_LEN: usize = 40;
+/// Length of a header with as many options as there can be.
+pub const MAX_HEADER_LEN: usize = MIN_HEADER_LEN + MAX_OPTIONS_LEN;
 
 /// Where the checksum stands in the header.
 const CHECKSUM: Range<usize> = 16..18;
@@ -185,6 +187,26 @@ impl TcpHeader {
     /// When `buf` is shorter than header and options.
     #[inline]
     pub fn emit(&self, buf: &mut [u8], options: &[u8]) -> usize {
+        debug_assert!(options.len() <= MAX_OPTIONS_LEN && options.len().is_multiple_of(4));
+        let header_len = MIN_HEADER_LEN + options.len();
+        let header = &mut buf[..header_len];
+        header[..MIN_HEADER_LEN].copy_from_slice(&self.fixed(header_len));
+        header[MIN_HEADER_LEN..].copy_from_slice(options);
+        header_len
+    }
+
+    /// [`emit`](Self::emit) where there is room for the longest header; behind the options stand zeros.
+    #[inline]
+    pub fn emit_padded(&self, buf: &mut [u8; MAX_HEADER_LEN], options: &OptionsBuf) -> usize {
+        let header_len = MIN_HEADER_LEN + options.len();
+        buf[..MIN_HEADER_LEN].copy_from_slice(&self.fixed(header_len));
+        buf[MIN_HEADER_LEN..].copy_from_slice(options.padded());
+        header_len
+    }
+
+    /// The header without options.
+    #[inline]
+    fn fixed(&self, header_len: usize) -> [u8; MIN_HEADER_LEN] {
         let Self {
             src_port,
             dst_port,
@@ -194,20 +216,17 @@ impl TcpHeader {
             window,
             urgent,
         } = *self;
-        debug_assert!(options.len() <= MAX_OPTIONS_LEN && options.len().is_multiple_of(4));
-        let header_len = MIN_HEADER_LEN + options.len();
         let [window_high, window_low] = window.to_be_bytes();
         let offset = (header_len as u8 / 4) << 4;
         let ports = u32::from(src_port) << 16 | u32::from(dst_port);
         let control = u32::from_be_bytes([offset, flags.0, window_high, window_low]);
-        let header = &mut buf[..header_len];
+        let mut header = [0; MIN_HEADER_LEN];
         // Stored in words of eight bytes, as the checksum will load them: narrower stores could not be forwarded
         // to its loads.
         header[0..8].copy_from_slice(&join(ports, seq.raw()).to_be_bytes());
         header[8..16].copy_from_slice(&join(ack.raw(), control).to_be_bytes());
         header[16..20].copy_from_slice(&u32::from(urgent).to_be_bytes());
-        header[MIN_HEADER_LEN..].copy_from_slice(options);
-        header_len
+        header
     }
 }
 

@@ -193,8 +193,10 @@ impl ByteProducer {
             self.head();
         }
         let len = self.known_free().min(data.len() as u64) as usize;
-        self.write_at(self.tail, &data[..len], pool)?;
-        self.publish(self.tail + len as u64);
+        if !self.write_within_chunk(&data[..len], pool) {
+            self.write_at(self.tail, &data[..len], pool)?;
+            self.publish(self.tail + len as u64);
+        }
         Ok(len)
     }
 
@@ -267,6 +269,24 @@ impl ByteProducer {
         } else {
             Released::Unread
         }
+    }
+
+    /// The usual case of [`write`](Self::write): all in one chunk, and nothing stored ahead.
+    #[inline]
+    fn write_within_chunk(&mut self, data: &[u8], pool: &mut ChunkPool) -> bool {
+        let (number, offset) = (chunk_of(self.tail), offset_of(self.tail));
+        if data.is_empty() || data.len() > CHUNK - offset || self.high > self.tail {
+            return false;
+        }
+        if !self.has_chunk(number) && !self.add_chunk(number, pool) {
+            return false;
+        }
+        // SAFETY: the chunk exists, and from `tail` on the consumer does not read.
+        unsafe { (*self.slots.get(number)).write(offset, data) };
+        self.tail += data.len() as u64;
+        self.high = self.tail;
+        self.ring.set_tail(self.tail);
+        true
     }
 
     #[inline]
@@ -369,10 +389,29 @@ impl ByteProducer {
     }
 
     /// Gives the chunks `first..end` to the pool. The consumer has passed them, or never saw them, or is gone.
+    #[inline]
     fn free_chunks(&mut self, first: u64, end: u64, pool: &mut ChunkPool) {
-        if self.held == 0 {
-            return;
+        if self.held > 0 && !self.free_only_chunk(first, end, pool) {
+            self.free_each_chunk(first, end, pool);
         }
+    }
+
+    /// The usual case: one chunk is held, it is the first, and there is no table on the heap.
+    #[inline]
+    fn free_only_chunk(&mut self, first: u64, end: u64, pool: &mut ChunkPool) -> bool {
+        let usual = self.held == 1 && first < end && self.has_chunk(first);
+        if !usual || !self.ring.table().is_null() || !self.is_counted_by(pool) {
+            return false;
+        }
+        // SAFETY: as in `free_each_chunk`.
+        let chunk = unsafe { self.slots.replace(first, ptr::null_mut()) };
+        // SAFETY: the entry was not null, so it came from `Box::into_raw`, and this was its only live entry.
+        pool.give(unsafe { Box::from_raw(chunk) });
+        self.held = 0;
+        true
+    }
+
+    fn free_each_chunk(&mut self, first: u64, end: u64, pool: &mut ChunkPool) {
         self.settle_account(pool);
         for number in first..end.min(self.low + self.slots.capacity()) {
             // SAFETY: we are the producer, and the callers see to it that the consumer does not look here.

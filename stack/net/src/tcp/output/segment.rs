@@ -76,14 +76,7 @@ pub(crate) fn transmit(
         window,
         urgent,
     };
-    let template = Template::new(
-        path.link,
-        path.mac,
-        &sk.rx.tuple,
-        ip,
-        &header,
-        options.as_bytes(),
-    );
+    let template = Template::new(path.link, path.mac, &sk.rx.tuple, ip, &header, &options);
     let cut = Super {
         template: &template,
         pos: if job.len > 0 {
@@ -255,7 +248,7 @@ pub(crate) fn emit_syn(
         &sk.rx.tuple,
         ip_fields(sk, ctx),
         &header,
-        options.as_bytes(),
+        &options,
     );
     let job = Super {
         template: &template,

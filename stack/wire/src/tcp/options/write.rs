@@ -29,6 +29,24 @@ impl OptionsBuf {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Its length: 0 to 40 bytes.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// There are none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The list with zeros behind it. A copy of a length that the compiler knows needs no call.
+    #[inline]
+    pub const fn padded(&self) -> &[u8; MAX_OPTIONS_LEN] {
+        &self.bytes
+    }
+
     /// How many bytes are still free.
     #[inline]
     pub const fn room(&self) -> usize {
