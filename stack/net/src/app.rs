@@ -7,6 +7,7 @@ use crate::stats::Counter;
 use crate::tcp::input::{acking, data};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
+use crate::tcp::state::TcpState;
 use core::mem::take;
 use millrace_ring::bytes::Skipped;
 use millrace_wire::frame::RxFrame;
@@ -110,7 +111,11 @@ impl Stack {
             }
         }
         acking::cleanup_rbuf(sk, ctx);
-        self.settle(id);
+        if sk.rx.state == TcpState::Close {
+            self.settle(id);
+        } else {
+            ctx.follow(sk);
+        }
     }
 
     /// Tells services what changed on their sockets.

@@ -250,10 +250,17 @@ impl Ctx {
 
     /// The socket's place in the qdisc, its timer and its events follow its state.
     #[inline]
-    fn follow(&mut self, sk: &mut TcpSock) {
+    pub(crate) fn follow(&mut self, sk: &mut TcpSock) {
         if !sk.tx.queued && output::has_work(sk) {
             self.enqueue_flow(sk);
         }
+        self.follow_output(sk);
+    }
+
+    /// The same after output: timers may have started, and less may be unsent than before (TCP_NOTSENT_LOWAT); nothing
+    /// else has changed, and the flow must not queue itself again.
+    #[inline]
+    pub(crate) fn follow_output(&mut self, sk: &mut TcpSock) {
         self.arm(sk);
         self.announce(sk);
     }

@@ -16,7 +16,7 @@ use crate::tcp::output::segment::Path;
 use crate::tcp::output::{self, Turn};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Want;
-use crate::tcp::state::CAN_SEND;
+use crate::tcp::state::{CAN_SEND, TcpState};
 use crate::tcp::timer;
 use core::net::Ipv4Addr;
 use millrace_wire::arp::{ArpPacket, PACKET_LEN};
@@ -137,7 +137,7 @@ impl Stack {
                 self.ctx.mib.inc(Counter::IpOutNoRoutes);
                 tcp_icmp::local_error(sk, &mut self.ctx, SockError::NetUnreachable);
                 retry_later(sk, &mut self.ctx);
-                self.settle_timer(id);
+                self.settle_output(id);
                 return Turn::Done;
             }
         }
@@ -157,7 +157,7 @@ impl Stack {
                 self.ctx.drops.count(DropReason::NeighFailed);
                 tcp_icmp::local_error(sk, &mut self.ctx, SockError::HostUnreachable);
                 retry_later(sk, &mut self.ctx);
-                self.settle_timer(id);
+                self.settle_output(id);
                 return Turn::Done;
             }
         };
@@ -176,22 +176,24 @@ impl Stack {
                 }
             }
         }
-        self.settle_timer(id);
+        if sk.rx.state == TcpState::Close {
+            self.settle(id);
+        } else {
+            self.ctx.follow_output(sk);
+        }
         turn
     }
 
-    /// After output: timers may have started, and less may be unsent than before (TCP_NOTSENT_LOWAT); nothing else has
-    /// changed, and the flow must not queue itself again.
-    fn settle_timer(&mut self, id: SockId) {
+    /// [`Stack::settle`] after output.
+    fn settle_output(&mut self, id: SockId) {
         let Some(sk) = self.socks.tcp.get_mut(id) else {
             return;
         };
-        if sk.rx.state == crate::tcp::state::TcpState::Close {
+        if sk.rx.state == TcpState::Close {
             self.settle(id);
-            return;
+        } else {
+            self.ctx.follow_output(sk);
         }
-        self.ctx.arm(sk);
-        self.ctx.announce(sk);
     }
 
     /// Carries out what the neighbour table wants done.
@@ -251,7 +253,7 @@ impl Stack {
             sk.tx.want = Default::default();
             tcp_icmp::local_error(sk, &mut self.ctx, SockError::HostUnreachable);
             retry_later(sk, &mut self.ctx);
-            self.settle_timer(id);
+            self.settle_output(id);
         }
     }
 }

@@ -61,9 +61,11 @@ impl Address {
 pub(super) struct Locals {
     /// In the order in which they were added: the first wins.
     all: Vec<Address>,
-    /// Sorted; binary search beats a hash for the few addresses that hosts have, and has no order to leak.
-    local: Vec<Ipv4Addr>,
-    broadcast: Vec<Ipv4Addr>,
+    /// Sorted numbers; binary search beats a hash for the few addresses that hosts have, and has no order to leak.
+    local: Vec<u32>,
+    broadcast: Vec<u32>,
+    /// There is one in 127/8.
+    loopback: bool,
 }
 
 impl Locals {
@@ -121,8 +123,11 @@ impl Locals {
     }
 
     fn reindex(&mut self) {
-        self.local = self.all.iter().map(|a| a.net.addr()).collect();
-        self.broadcast = self.all.iter().filter_map(Address::broadcast).collect();
+        let own = || self.all.iter().map(|a| a.net.addr());
+        self.loopback = own().any(|addr| addr.is_loopback());
+        self.local = own().map(Ipv4Addr::to_bits).collect();
+        let broadcast = self.all.iter().filter_map(Address::broadcast);
+        self.broadcast = broadcast.map(Ipv4Addr::to_bits).collect();
         self.local.sort_unstable();
         self.broadcast.sort_unstable();
     }
@@ -135,14 +140,13 @@ impl Locals {
     /// `addr` is ours. With an address in 127/8 all of it is (the loopback interface owns its subnet).
     #[inline]
     pub(super) fn is_local(&self, addr: Ipv4Addr) -> bool {
-        self.local.binary_search(&addr).is_ok()
-            || (addr.is_loopback() && self.local.iter().any(|own| own.is_loopback()))
+        self.local.binary_search(&addr.to_bits()).is_ok() || (self.loopback && addr.is_loopback())
     }
 
     /// `addr` is the broadcast address of a subnet of ours.
     #[inline]
     pub(super) fn is_subnet_broadcast(&self, addr: Ipv4Addr) -> bool {
-        self.broadcast.binary_search(&addr).is_ok()
+        self.broadcast.binary_search(&addr.to_bits()).is_ok()
     }
 
     /// The interface that owns `addr`.

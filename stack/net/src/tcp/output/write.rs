@@ -20,12 +20,22 @@ use millrace_wire::tcp::TcpFlags;
 pub(crate) const MAX_BURST: u32 = 44;
 
 /// What one look at the queue allows.
+#[derive(PartialEq, Eq, Debug)]
 struct Allowed {
     /// Octets.
     len: u32,
     fin: bool,
     /// They end a record (MSG_EOR) that is to be pushed.
     ends_record: bool,
+}
+
+/// What went out of it.
+struct Sent {
+    packets: u32,
+    octets: u32,
+    /// At which the packets were cut.
+    mss: u32,
+    fin: bool,
 }
 
 /// Sends new data until something forbids more, or the flow's share is used up.
@@ -58,7 +68,8 @@ pub(crate) fn xmit(
         }
         // A train takes half of the window at most (Linux `tcp_cwnd_test`).
         let train = (sk.tx.snd_cwnd >> 1).max(1);
-        let Some(allowed) = look(sk, quota.min(train).min(room).min(share)) else {
+        let segs = quota.min(train).min(room).min(share);
+        let Some(allowed) = short(sk, segs).or_else(|| look(sk, segs)) else {
             break Turn::Done;
         };
         let sent = send(sk, ctx, path, batch, &allowed);
@@ -78,6 +89,31 @@ pub(crate) fn xmit(
         timer::arm_probe0(sk, ctx);
     }
     turn
+}
+
+/// The usual case of [`look`], a short answer: less than a segment is queued, nothing in the network, and nothing holds
+/// it back.
+#[inline]
+fn short(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
+    const UNUSUAL: Nonagle = Nonagle::CORK
+        .union(Nonagle::MORE)
+        .union(Nonagle::EOR)
+        .union(Nonagle::URGENT);
+    let tx = &sk.tx;
+    if !sk.records.is_empty() || tx.fin_queued || tx.nonagle.intersects(UNUSUAL) {
+        return None;
+    }
+    let len = tx.write_seq.bytes_since(tx.snd_nxt);
+    if len >= u32::from(segment::current_mss(sk)) || (tx.snd_nxt + len).after(tx.wnd_end()) {
+        return None;
+    }
+    let allowed = Some(Allowed {
+        len,
+        fin: false,
+        ends_record: false,
+    });
+    debug_assert_eq!(allowed, look(sk, segs));
+    allowed
 }
 
 /// How much may go out as one super-segment of at most `segs` packets.
@@ -172,12 +208,24 @@ fn send(
         sk.tx.pushed_seq = seq + octets;
         marks = Marks::PUSHED;
     }
-    note_sent(sk, ctx, octets, mss, fin, marks);
+    let sent = Sent {
+        packets,
+        octets,
+        mss,
+        fin,
+    };
+    note_sent(sk, ctx, &sent, marks);
     packets
 }
 
 /// Records of what went out, one per packet; `last` marks the last one.
-fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool, last: Marks) {
+fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, sent: &Sent, last: Marks) {
+    let Sent {
+        packets,
+        octets,
+        mss,
+        fin,
+    } = *sent;
     let mut at = sk.tx.snd_nxt;
     let end = at + octets;
     let first_in_flight = sk.records.is_empty();
@@ -203,10 +251,8 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, octets: u32, mss: u32, fin: bool, 
     if octets > 0 {
         event_data_sent(sk, ctx);
     }
-    ctx.mib.add(
-        Counter::TcpExtTCPOrigDataSent,
-        u64::from(octets.div_ceil(mss.max(1)).max(u32::from(fin))),
-    );
+    ctx.mib
+        .add(Counter::TcpExtTCPOrigDataSent, u64::from(packets));
     if first_in_flight {
         sk.warm.timers.rtx = None;
     }
