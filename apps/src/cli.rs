@@ -15,6 +15,7 @@ use crate::control::ControlArgs;
 use crate::get::url::Url;
 use crate::load::args::LoadArgs;
 use crate::load::compare::ReportArgs;
+use crate::pingpong::PingpongArgs;
 use crate::ss::SsArgs;
 use crate::stat::StatArgs;
 
@@ -51,6 +52,8 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Compare records of `millrace load --json`.
     Report(ReportArgs),
+    /// Measure the floor of a driver: frames to and fro without a stack.
+    Pingpong(Box<PingpongArgs>),
 }
 
 /// `millrace serve`.

@@ -18,6 +18,7 @@
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
 //! | [`load`] | `millrace load` and `millrace report` |
+//! | [`pingpong`] | `millrace pingpong` |
 //! | [`output`] | files that are there only when they are complete |
 //! | [`report`] | statistics for people and for programs |
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod get;
 pub mod http;
 pub mod load;
 pub mod output;
+pub mod pingpong;
 pub mod report;
 pub mod serve;
 pub mod services;
@@ -88,6 +90,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
         Command::Report(args) => load::compare::run(args),
+        Command::Pingpong(args) => pingpong::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,6 +34,8 @@ mod command;
 mod faults;
 #[path = "veth/fetch.rs"]
 mod fetch;
+#[path = "veth/floor.rs"]
+mod floor;
 #[path = "veth/generate.rs"]
 mod generate;
 #[path = "veth/generate_trouble.rs"]
