@@ -17,6 +17,7 @@
 //! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
+//! | [`latency`] | `millrace latency` |
 //! | [`load`] | `millrace load` and `millrace report` |
 //! | [`pingpong`] | `millrace pingpong` |
 //! | [`output`] | files that are there only when they are complete |
@@ -29,6 +30,7 @@ pub mod demo;
 pub mod drill;
 pub mod get;
 pub mod http;
+pub mod latency;
 pub mod load;
 pub mod output;
 pub mod pingpong;
@@ -90,6 +92,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
         Command::Report(args) => load::compare::run(args),
+        Command::Latency(args) => latency::run(args),
         Command::Pingpong(args) => pingpong::run(args),
     };
     match done {

@@ -64,6 +64,8 @@ mod server;
 mod socket;
 #[path = "veth/sockets.rs"]
 mod sockets;
+#[path = "veth/stages.rs"]
+mod stages;
 #[path = "veth/stats.rs"]
 mod stats;
 #[path = "veth/stream.rs"]
