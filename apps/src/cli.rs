@@ -13,8 +13,10 @@ use millrace::wire::mac::MacAddr;
 
 use crate::control::ControlArgs;
 use crate::get::url::Url;
+use crate::latency::LatencyArgs;
 use crate::load::args::LoadArgs;
 use crate::load::compare::ReportArgs;
+use crate::pingpong::PingpongArgs;
 use crate::ss::SsArgs;
 use crate::stat::StatArgs;
 
@@ -51,6 +53,10 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Compare records of `millrace load --json`.
     Report(ReportArgs),
+    /// Run a service and show where the time of an iteration goes, stage by stage.
+    Latency(Box<LatencyArgs>),
+    /// Measure the floor of a driver: frames to and fro without a stack.
+    Pingpong(Box<PingpongArgs>),
 }
 
 /// `millrace serve`.

@@ -17,7 +17,9 @@
 //! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
+//! | [`latency`] | `millrace latency` |
 //! | [`load`] | `millrace load` and `millrace report` |
+//! | [`pingpong`] | `millrace pingpong` |
 //! | [`output`] | files that are there only when they are complete |
 //! | [`report`] | statistics for people and for programs |
 #![forbid(unsafe_code)]
@@ -28,8 +30,10 @@ pub mod demo;
 pub mod drill;
 pub mod get;
 pub mod http;
+pub mod latency;
 pub mod load;
 pub mod output;
+pub mod pingpong;
 pub mod report;
 pub mod serve;
 pub mod services;
@@ -88,6 +92,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
         Command::Report(args) => load::compare::run(args),
+        Command::Latency(args) => latency::run(args),
+        Command::Pingpong(args) => pingpong::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,18 @@ pub struct OutputError {
     source: io::Error,
 }
 
+/// Writes all of `text` to standard output.
+///
+/// # Errors
+///
+/// A sentence.
+pub fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| format!("cannot write to standard output: {e}"))
+}
+
 /// A destination.
 pub enum Output {
     /// Standard output.

@@ -1,6 +1,8 @@
 //! `millrace serve`: a service on a device until a signal says stop.
 
+use core::time::Duration;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
 
 use millrace::App;
 use millrace::worker::Stopped;
@@ -22,7 +24,12 @@ const DEFAULT_BODY: u64 = 1024;
 ///
 /// [`Failure`] when it cannot start or its device fails.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let app = service(args)?;
+    let offer = Offer {
+        root: args.root.as_deref(),
+        body_size: args.body_size,
+        idle_timeout: Some(args.idle_timeout),
+    };
+    let app = application(args.service, offer)?;
     let mut prepared = setup::prepare(&args.net.driver, &args.net.stack)?;
     let id = prepared.worker.add_service(app);
     let listen = listen_addresses(args);
@@ -91,18 +98,45 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn service(args: &ServeArgs) -> Result<Box<dyn App>, Failure> {
-    if args.service != ServiceKind::Http && (args.root.is_some() || args.body_size.is_some()) {
+/// What `http` serves and how; nothing of it is for other services.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The files below this directory.
+    pub root: Option<&'a Path>,
+    /// A body of this many bytes.
+    pub body_size: Option<u64>,
+    /// After how long a silent connection is closed.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Offer<'_> {
+    /// A body of so many bytes, for connections that may be silent for ever.
+    pub fn sized(body_size: Option<u64>) -> Self {
+        Self {
+            root: None,
+            body_size,
+            idle_timeout: None,
+        }
+    }
+}
+
+/// A service as an application for a worker.
+///
+/// # Errors
+///
+/// [`Failure`] for files that cannot be served.
+pub fn application(kind: ServiceKind, offer: Offer<'_>) -> Result<Box<dyn App>, Failure> {
+    if kind != ServiceKind::Http && (offer.root.is_some() || offer.body_size.is_some()) {
         return Err(Failure::Usage(
-            "--root and --body-size are for `millrace serve http`".to_owned(),
+            "--root and --body-size are for the service http".to_owned(),
         ));
     }
-    Ok(match args.service {
+    Ok(match kind {
         ServiceKind::Echo => Box::new(Server::new(Echo, None)),
         ServiceKind::Discard => Box::new(Server::new(Discard, None)),
         ServiceKind::Chargen => Box::new(Server::new(Chargen::new(), None)),
         ServiceKind::Http => {
-            let http = match &args.root {
+            let http = match offer.root {
                 Some(dir) => Http::root(dir).map_err(|e| {
                     Failure::Failed(format!(
                         "cannot serve {}: {e}; look with `ls -ld {}`",
@@ -110,9 +144,9 @@ fn service(args: &ServeArgs) -> Result<Box<dyn App>, Failure> {
                         dir.display()
                     ))
                 })?,
-                None => Http::fixed(args.body_size.unwrap_or(DEFAULT_BODY)),
+                None => Http::fixed(offer.body_size.unwrap_or(DEFAULT_BODY)),
             };
-            Box::new(Server::new(http, Some(args.idle_timeout)))
+            Box::new(Server::new(http, offer.idle_timeout))
         }
     })
 }

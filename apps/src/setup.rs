@@ -216,12 +216,7 @@ fn identity(driver: &DriverSpec, args: &StackArgs) -> Result<Identity, Failure> 
         routes: Vec::new(),
     };
     if let DriverSpec::AfXdp(interface) = driver {
-        let link = Link::read(interface).map_err(Failure::from_error)?;
-        if link.admin == AdminState::Down {
-            return Err(Failure::Failed(format!(
-                "interface {interface} is down; run `ip link set {interface} up`"
-            )));
-        }
+        let link = link_that_is_up(interface)?;
         if identity.addrs.is_empty() {
             identity.addrs = link.addrs;
             identity.routes = link.routes.into_iter().map(Route::from).collect();
@@ -249,6 +244,21 @@ fn identity(driver: &DriverSpec, args: &StackArgs) -> Result<Identity, Failure> 
         });
     }
     Ok(identity)
+}
+
+/// An interface, which must be up.
+///
+/// # Errors
+///
+/// [`Failure`] when it is down or not there.
+pub fn link_that_is_up(interface: &str) -> Result<Link, Failure> {
+    let link = Link::read(interface).map_err(Failure::from_error)?;
+    if link.admin == AdminState::Down {
+        return Err(Failure::Failed(format!(
+            "interface {interface} is down; run `ip link set {interface} up`"
+        )));
+    }
+    Ok(link)
 }
 
 impl From<millrace::control::import::Route> for Route {

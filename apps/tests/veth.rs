@@ -34,6 +34,8 @@ mod command;
 mod faults;
 #[path = "veth/fetch.rs"]
 mod fetch;
+#[path = "veth/floor.rs"]
+mod floor;
 #[path = "veth/generate.rs"]
 mod generate;
 #[path = "veth/generate_trouble.rs"]
@@ -62,6 +64,8 @@ mod server;
 mod socket;
 #[path = "veth/sockets.rs"]
 mod sockets;
+#[path = "veth/stages.rs"]
+mod stages;
 #[path = "veth/stats.rs"]
 mod stats;
 #[path = "veth/stream.rs"]

@@ -1,9 +1,8 @@
-//! The kernel's side: the plainest epoll servers that can be written, and the client that loads both sides.
+//! The kernel's side: the plainest epoll servers that can be written.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -67,6 +66,8 @@ impl Poll {
 }
 
 const LISTENER: u64 = u64::MAX;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
 
 /// Serves for ever, on one thread.
 ///
@@ -74,6 +75,8 @@ const LISTENER: u64 = u64::MAX;
 /// When the address cannot be had, or epoll fails.
 pub fn serve(at: SocketAddrV4, answer: Answer, idle: Idle) -> io::Result<()> {
     let listener = TcpListener::bind(at)?;
+    // The library asks for less; now it is as long as our server's.
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     let mut poll = Poll::new(idle)?;
     poll.add(&listener, LISTENER)?;
@@ -120,104 +123,6 @@ pub fn serve(at: SocketAddrV4, answer: Answer, idle: Idle) -> io::Result<()> {
             if outcome.is_err() {
                 *slot = None;
             }
-        }
-    }
-}
-
-/// What the client saw.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// Requests answered while the clock ran.
-    pub requests: u64,
-    /// Seconds that the clock ran.
-    pub seconds: f64,
-    /// Median time of one request in nanoseconds.
-    pub p50: u64,
-    /// 99th percentile in nanoseconds.
-    pub p99: u64,
-}
-
-/// One request of `size` bytes in flight on each of `connections` to an echo server, for `time` after a warm-up of a tenth.
-///
-/// # Errors
-/// When a connection cannot be made or breaks, or wrong bytes come back.
-pub fn request_response(
-    to: SocketAddrV4,
-    connections: usize,
-    size: usize,
-    time: Duration,
-) -> io::Result<Load> {
-    struct Conn {
-        stream: TcpStream,
-        sent: Instant,
-        reply: Vec<u8>,
-        received: usize,
-    }
-    let mut poll = Poll::new(Idle::Spin)?;
-    let request: Vec<u8> = (0..size).map(|at| at as u8).collect();
-    let mut conns = Vec::with_capacity(connections);
-    for token in 0..connections {
-        let stream = TcpStream::connect(to)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        poll.add(&stream, token as u64)?;
-        conns.push(Conn {
-            stream,
-            sent: Instant::now(),
-            reply: vec![0; size],
-            received: 0,
-        });
-    }
-    for conn in &mut conns {
-        conn.sent = Instant::now();
-        conn.stream.write_all(&request)?;
-    }
-    let begin = Instant::now() + time / 10;
-    let mut times: Vec<u32> = Vec::with_capacity(1 << 22);
-    let mut tokens = Vec::with_capacity(connections);
-    loop {
-        tokens.clear();
-        tokens.extend(poll.wait()?);
-        for &token in &tokens {
-            let conn = &mut conns[token as usize];
-            match conn.stream.read(&mut conn.reply[conn.received..]) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(length) => conn.received += length,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => continue,
-                Err(e) => return Err(e),
-            }
-            if conn.received < size {
-                continue;
-            }
-            if conn.reply != request {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidData,
-                    "other bytes came back than were sent",
-                ));
-            }
-            let now = Instant::now();
-            if now >= begin {
-                times.push(u32::try_from((now - conn.sent).as_nanos()).unwrap_or(u32::MAX));
-            }
-            conn.received = 0;
-            conn.sent = now;
-            conn.stream.write_all(&request)?;
-        }
-        let now = Instant::now();
-        if now >= begin + time {
-            times.sort_unstable();
-            let rank = |part: usize| {
-                times
-                    .get(times.len() * part / 100)
-                    .map_or(0, |nanos| u64::from(*nanos))
-            };
-            let seconds = (now - begin).as_secs_f64();
-            return Ok(Load {
-                requests: times.len() as u64,
-                seconds,
-                p50: rank(50),
-                p99: rank(99),
-            });
         }
     }
 }

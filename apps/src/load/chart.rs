@@ -70,7 +70,9 @@ impl Axis {
                 (from..to, (to - from) as usize + 1)
             }
             Self::Share => (0.0..1.0, 6),
-            Self::Seconds | Self::Rate => (0.0..(high * 1.05).max(1e-3), 8),
+            Self::Rate => (0.0..(high * 1.05).max(1e-3), 8),
+            // Room for the legend behind the end.
+            Self::Seconds => (0.0..(high * 1.2).max(1e-3), 8),
         }
     }
 }
@@ -119,6 +121,8 @@ fn draw(
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 16))
         .margin(8)
+        // Half of the last mark's name.
+        .margin_right(28)
         .x_label_area_size(28)
         .y_label_area_size(72)
         .build_cartesian_2d(across, up)?;
@@ -142,7 +146,10 @@ fn draw(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(match x {
+            Axis::Seconds => SeriesLabelPosition::UpperRight,
+            _ => SeriesLabelPosition::UpperLeft,
+        })
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;

@@ -6,6 +6,7 @@ use std::net::SocketAddrV4;
 use std::sync::mpsc::{Sender, channel};
 
 use millrace::net::{MsgFlags, Readiness, SockOpt};
+use millrace::pmd::Queue;
 use millrace::signal::Signals;
 use millrace::worker::{Phase, Turn};
 use millrace::{App, Instant, Service, ServiceId, SockError, SockId, Stack, Worker};
@@ -70,19 +71,31 @@ impl Driver {
         ))
     }
 
-    /// The counters of all queues together.
     fn queues(&self) -> Counters {
-        let mut sum: Counters = Vec::new();
-        for queue in self.worker.queues() {
-            for (place, (name, _, value)) in queue.stats().iter().enumerate() {
-                match sum.get_mut(place) {
-                    Some((_, total)) => *total += value,
-                    None => sum.push((name.to_owned(), value)),
-                }
+        queue_counters(self.worker.queues())
+    }
+}
+
+/// The counters of all queues together.
+pub fn queue_counters(queues: &[Box<dyn Queue>]) -> Counters {
+    let mut sum: Counters = Vec::new();
+    for queue in queues {
+        for (place, (name, _, value)) in queue.stats().iter().enumerate() {
+            match sum.get_mut(place) {
+                Some((_, total)) => *total += value,
+                None => sum.push((name.to_owned(), value)),
             }
         }
-        sum
     }
+    sum
+}
+
+/// How many frames driver or device lost, as their counters say.
+pub fn lost_frames<'a>(counters: impl Iterator<Item = (&'a String, &'a u64)>) -> u64 {
+    counters
+        .filter(|(name, _)| LOST.contains(&name.as_str()))
+        .map(|(_, frames)| frames)
+        .sum()
 }
 
 /// Names and values as they are kept in a report.
@@ -141,11 +154,7 @@ impl Transport for Driver {
                 &drops,
                 &named(stack.drops().iter().map(|(reason, n)| (reason.name(), n))),
             ),
-            driver_lost: driver
-                .iter()
-                .filter(|(name, _)| LOST.contains(&name.as_str()))
-                .map(|(_, frames)| frames)
-                .sum(),
+            driver_lost: lost_frames(driver.iter().map(|(name, frames)| (name, frames))),
             driver,
         };
         // The peer is to learn that we are done.

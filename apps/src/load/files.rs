@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::html;
 use super::record::{Curve, Record};
@@ -32,10 +33,10 @@ pub struct FileArgs {
 }
 
 /// Makes what a file holds.
-type Make = fn(&Record) -> String;
+pub type Make<R> = Box<dyn Fn(&R) -> String>;
 
 /// Files that are open.
-pub struct Files(Vec<(PathBuf, Output, Make)>);
+pub struct Files<R>(Vec<(PathBuf, Output, Make<R>)>);
 
 impl FileArgs {
     /// Opens all.
@@ -43,7 +44,7 @@ impl FileArgs {
     /// # Errors
     ///
     /// [`Failure`] that names the first that cannot be written.
-    pub fn open(&self) -> Result<Files, Failure> {
+    pub fn open(&self) -> Result<Files<Record>, Failure> {
         let Self {
             json: as_json,
             hgrm,
@@ -51,14 +52,30 @@ impl FileArgs {
             csv: as_csv,
             html,
         } = self;
-        let wanted: [(&Option<PathBuf>, Make); 5] = [
-            (as_json, json),
-            (hgrm, |record| distribution(&record.corrected)),
-            (hgrm_raw, |record| distribution(&record.raw)),
-            (as_csv, csv),
-            (html, |record| html::page(core::slice::from_ref(record))),
+        let wanted: [(&Option<PathBuf>, Make<Record>); 5] = [
+            (as_json, Box::new(json)),
+            (hgrm, Box::new(|record| distribution(&record.corrected))),
+            (hgrm_raw, Box::new(|record| distribution(&record.raw))),
+            (as_csv, Box::new(csv)),
+            (
+                html,
+                Box::new(|record| html::page(core::slice::from_ref(record))),
+            ),
         ];
-        let mut files: Vec<(PathBuf, Output, Make)> = Vec::new();
+        Files::open(wanted.into_iter().map(|(path, make)| (path.as_ref(), make)))
+    }
+}
+
+impl<R> Files<R> {
+    /// Opens those of `wanted` that have a path.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] that names the first that cannot be written.
+    pub fn open<'a>(
+        wanted: impl IntoIterator<Item = (Option<&'a PathBuf>, Make<R>)>,
+    ) -> Result<Self, Failure> {
+        let mut files: Vec<(PathBuf, Output, Make<R>)> = Vec::new();
         for (path, make) in wanted {
             let Some(path) = path else { continue };
             if files.iter().any(|(other, ..)| other == path) {
@@ -70,13 +87,11 @@ impl FileArgs {
             let output = Output::open(Some(path)).map_err(Failure::from_error)?;
             files.push((path.clone(), output, make));
         }
-        Ok(Files(files))
+        Ok(Self(files))
     }
-}
 
-impl Files {
     /// Writes them: what went wrong, in sentences.
-    pub fn write(self, record: &Record) -> Vec<String> {
+    pub fn write(self, record: &R) -> Vec<String> {
         let mut complaints = Vec::new();
         for (path, output, make) in self.0 {
             if let Err(error) = output.fill(&path, make(record).as_bytes()) {
@@ -87,8 +102,8 @@ impl Files {
     }
 }
 
-/// The record as one JSON object.
-fn json(record: &Record) -> String {
+/// A record as one JSON object.
+pub fn json(record: &impl Serialize) -> String {
     // Only maps with keys that are no strings fail.
     let mut text = serde_json::to_string_pretty(record).unwrap_or_default();
     text.push('\n');
@@ -96,7 +111,7 @@ fn json(record: &Record) -> String {
 }
 
 /// As HdrHistogram's `outputPercentileDistribution` writes it.
-fn distribution(curve: &Curve) -> String {
+pub fn distribution(curve: &Curve) -> String {
     let mut text = format!(
         "{:>12} {:>14} {:>10} {:>16}\n\n",
         "Value", "Percentile", "TotalCount", "1/(1-Percentile)"

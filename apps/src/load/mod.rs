@@ -37,7 +37,6 @@ pub mod watch;
 pub mod wire;
 pub mod workload;
 
-use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
@@ -45,6 +44,7 @@ use millrace::TscClock;
 use millrace::worker::Core;
 
 use crate::Failure;
+use crate::output;
 use crate::setup;
 use args::{Carrier, LoadArgs};
 use clock::{Check, ClockFacts};
@@ -101,15 +101,7 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
         return Ok(());
     };
     complaints.extend(files.write(&record));
-    let mut out = std::io::stdout().lock();
-    let printed = out
-        .write_all(table::table(&record).as_bytes())
-        .and_then(|()| out.flush());
-    complaints.extend(
-        printed
-            .err()
-            .map(|e| format!("cannot write to standard output: {e}")),
-    );
+    complaints.extend(output::print(&table::table(&record)).err());
     complaints.extend(
         record
             .refusals

@@ -54,6 +54,12 @@ impl Server {
         command
             .args(["--port", &PORT.to_string(), "--json", "--stats-on-exit"])
             .args(extra);
+        Server::run(command)
+    }
+
+    /// Starts a command that serves, and waits until it says so.
+    #[track_caller]
+    pub fn run(mut command: Command) -> Server {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -178,6 +184,14 @@ impl Server {
                 _ => Err(self.transcript()),
             }
         })
+    }
+
+    /// Ends with SIGTERM a command that prints no statistics; it must exit 0.
+    #[track_caller]
+    pub fn end(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait_end();
+        assert_eq!(status.code(), Some(0), "{}", self.transcript());
     }
 
     /// Ends it with SIGKILL: no clean-up of its own.

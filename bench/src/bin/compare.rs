@@ -4,13 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use millrace_bench::budget::Budget;
-use millrace_bench::contender::{Contender, Work, measure};
-use millrace_bench::lab::{Lab, sibling};
-use millrace_bench::report::{Row, as_json, table};
+use millrace_bench::lab::sibling;
+use millrace_bench::veth::{self, write};
 use serde_json::{Value, json};
 
 /// Millrace and the kernel, side by side.
@@ -23,25 +21,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum What {
     /// Over one veth, interleaved rounds; needs root.
-    Veth(Veth),
+    Veth(veth::Veth),
     /// Instructions per 64 B round trip over the in-memory pair, both sides, by callgrind.
     Pair(Pair),
-}
-
-#[derive(Args)]
-struct Veth {
-    /// Rounds; each measures every server once, in turn.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Connection counts.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
-    connections: Vec<usize>,
-    /// Writes every sample to this file, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -65,7 +47,7 @@ struct Pair {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().what {
-        What::Veth(args) => veth(&args),
+        What::Veth(args) => veth::run(&args),
         What::Pair(args) => pair(&args),
     };
     match outcome {
@@ -75,43 +57,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn veth(args: &Veth) -> Result<(), String> {
-    let lab = Lab::new()?;
-    let time = Duration::from_secs_f64(args.seconds);
-    let mut plan = Vec::new();
-    for work in [Work::Echo, Work::Http] {
-        for &connections in &args.connections {
-            plan.push((work, connections, Contender::Millrace));
-            plan.push((work, connections, Contender::Epoll));
-            if work == Work::Http {
-                plan.push((work, connections, Contender::Nginx));
-            }
-        }
-    }
-    let new_row = |&(work, connections, contender): &(Work, usize, Contender)| Row {
-        work: work.name(),
-        connections,
-        server: contender.name(),
-        samples: Vec::new(),
-    };
-    let mut rows: Vec<Row> = plan.iter().map(new_row).collect();
-    for round in 1..=args.rounds {
-        eprintln!("round {round} of {}", args.rounds);
-        for (row, &(work, connections, contender)) in rows.iter_mut().zip(&plan) {
-            let sample = measure(&lab, contender, work, connections, time)
-                .map_err(|e| format!("{} {connections} {}: {e}", work.name(), contender.name()))?;
-            row.samples.push(sample);
-        }
-    }
-    print!("{}", table(&rows));
-    println!(
-        "Medians of {} rounds of {} s, one veth, MTU 1500, offloads off at the kernel's ends, client core 0, server core 1.\n\
-         CPU is the server's: busy time of our worker, user and system time of the others.",
-        args.rounds, args.seconds
-    );
-    write_json(args.json.as_ref(), &as_json(&rows))
 }
 
 fn pair(args: &Pair) -> Result<(), String> {
@@ -143,7 +88,7 @@ fn pair(args: &Pair) -> Result<(), String> {
         figures.push(figure);
         measured.push((connections, ours));
     }
-    write_json(args.json.as_ref(), &Value::Array(figures))?;
+    write(args.json.as_ref(), &format!("{:#}\n", Value::Array(figures)))?;
     budget.map_or(Ok(()), |budget| budget.judge(&measured))
 }
 
@@ -177,13 +122,5 @@ fn instructions(stack: Stack, connections: usize, round_trips: u64) -> Result<u6
             "pair_rr under valgrind ended with {}: {said}",
             output.status
         )),
-    }
-}
-
-fn write_json(file: Option<&PathBuf>, figures: &Value) -> Result<(), String> {
-    match file {
-        Some(file) => fs::write(file, format!("{figures:#}\n"))
-            .map_err(|e| format!("{}: {e}", file.display())),
-        None => Ok(()),
     }
 }

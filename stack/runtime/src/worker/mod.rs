@@ -11,6 +11,7 @@
 
 mod answer;
 mod block;
+mod probe;
 mod serve;
 mod setup;
 mod stats;
@@ -28,6 +29,9 @@ use crate::control::{Command, Controller, Inbox, channel};
 use crate::idle::{Idle, Rest, Wait};
 use crate::service::{App, ServiceId, Services};
 
+use probe::{Probe, Unwatched, Watched, WatchedSlots};
+
+pub use probe::{Stage, Stopwatch};
 pub use serve::Stopped;
 pub use setup::{Core, ListenError, PinError, host_seed};
 pub use stats::WorkerStats;
@@ -181,16 +185,28 @@ impl Worker {
 
     /// One iteration of the loop.
     pub fn turn(&mut self) -> Turn {
+        self.turn_with(&mut Unwatched)
+    }
+
+    /// One iteration, with the time of each stage. The stopwatch must have been started.
+    pub fn turn_watched(&mut self, stopwatch: &mut Stopwatch) -> Turn {
+        self.turn_with(stopwatch)
+    }
+
+    fn turn_with<P: Probe>(&mut self, probe: &mut P) -> Turn {
         self.read_clock();
         let mut worked = self.commands();
-        worked |= self.receive();
+        probe.lap(Stage::Rest);
+        worked |= self.receive(probe);
         worked |= self.timers();
         worked |= self.events();
-        worked |= self.transmit();
+        probe.lap(Stage::Events);
+        worked |= self.transmit(probe);
         worked |= self.answer();
         // What the services did to each other's sockets is told in the next iteration.
         worked |= self.stack.has_events();
         self.stats.turns += 1;
+        probe.lap(Stage::Rest);
         if worked {
             self.idle.busy();
             self.spent = Spent::Working;
@@ -268,7 +284,7 @@ impl Worker {
     }
 
     /// One burst from each queue, through the stack and into the services while the frames are lent.
-    fn receive(&mut self) -> bool {
+    fn receive<P: Probe>(&mut self, probe: &mut P) -> bool {
         let Self {
             stack,
             services,
@@ -282,9 +298,17 @@ impl Worker {
         let mut frames = 0;
         for (queue, role) in queues.iter_mut().zip(roles.iter()) {
             let burst = queue.rx(MAX_BURST, &mut |frames| {
+                probe.lap(Stage::DriverRx);
                 stack.rx(now, role.iface, frames);
-                stack.deliver(now, frames, services);
+                let mut services = Watched {
+                    services: &mut *services,
+                    probe: &mut *probe,
+                };
+                stack.deliver(now, frames, &mut services);
+                probe.lap(Stage::StackRx);
             });
+            probe.lap(Stage::DriverRx);
+            probe.received(burst);
             frames += burst;
             if burst >= MAX_BURST {
                 stats.rx_budget_hits += 1;
@@ -316,7 +340,7 @@ impl Worker {
     }
 
     /// Lets the stack build frames while the devices have room.
-    fn transmit(&mut self) -> bool {
+    fn transmit<P: Probe>(&mut self, probe: &mut P) -> bool {
         let Self {
             stack,
             queues,
@@ -335,9 +359,21 @@ impl Worker {
             queue.tx(&mut |batch| {
                 if stack.has_output(role.iface) {
                     worked |= batch.room() > 0;
-                    stack.tx(*now, role.iface, batch);
+                    probe.lap(Stage::DriverTx);
+                    if P::WATCHES {
+                        let probe = &mut *probe;
+                        let mut slots = WatchedSlots {
+                            slots: batch,
+                            probe,
+                        };
+                        stack.tx(*now, role.iface, &mut slots);
+                    } else {
+                        stack.tx(*now, role.iface, batch);
+                    }
+                    probe.lap(Stage::StackTx);
                 }
             });
+            probe.lap(Stage::DriverTx);
             if stack.has_output(role.iface) {
                 stats.tx_stalls += 1;
             }
