@@ -23,6 +23,7 @@ const MAX_HEADER: usize = TAGGED + MIN_HEADER_LEN + MAX_HEADER_LEN;
 
 /// In the IP header.
 const IP_TOTAL_LEN: Range<usize> = 2..4;
+const IP_ID: Range<usize> = 4..6;
 const IP_CHECKSUM: Range<usize> = 10..12;
 /// In the TCP header.
 const TCP_SEQ: Range<usize> = 4..8;
@@ -30,9 +31,12 @@ const TCP_FLAGS: usize = 13;
 const TCP_CHECKSUM: Range<usize> = 16..18;
 
 /// IP fields of a packet that are not in the TCP header.
+#[derive(Clone, Copy)]
 pub(crate) struct IpFields {
     pub tos: u8,
     pub ttl: u8,
+    /// Routers may cut it: the identification of the first packet. None: don't fragment.
+    pub id: Option<u16>,
 }
 
 /// The headers of a super-segment, ready to be copied.
@@ -45,6 +49,8 @@ pub(crate) struct Template {
     /// Sum of the pseudo-header with a length of zero.
     pseudo: Sum,
     seq: u32,
+    /// Identification of the first packet; none with "don't fragment".
+    id: Option<u16>,
 }
 
 impl Template {
@@ -82,7 +88,7 @@ impl Template {
             ttl: ip.ttl,
             tos: ip.tos,
             id: 0,
-            dont_fragment: true,
+            dont_fragment: ip.id.is_none(),
         };
         let l4 = L3 + header.emit(&mut bytes[L3..], 0);
         let ip_csum = L3 + IP_CHECKSUM.start;
@@ -98,6 +104,7 @@ impl Template {
             ip_csum,
             pseudo: pseudo_header_v4(tuple.local, tuple.remote, protocol::TCP, 0),
             seq: tcp.seq.raw(),
+            id: ip.id,
         }
     }
 
@@ -112,15 +119,26 @@ impl Template {
         }
     }
 
-    /// Completes the packet in a slot, `offset` octets into the super-segment: what differs from one to the next.
+    /// Completes packet `index` in a slot, `offset` octets into the super-segment: what differs from one to the next.
     #[inline]
-    fn finish(&self, slot: &mut [u8], offset: u32, flags: TcpFlags, sign: Option<(&Tuple, &Key)>) {
+    fn finish(
+        &self,
+        slot: &mut [u8],
+        (index, offset): (u32, u32),
+        flags: TcpFlags,
+        sign: Option<(&Tuple, &Key)>,
+    ) {
         let packet = &mut slot[self.l3..];
         let total = packet.len() as u16;
         let Some((ip, segment)) = packet.split_first_chunk_mut::<MIN_HEADER_LEN>() else {
             return;
         };
-        let csum = update_u16(self.ip_csum, MIN_HEADER_LEN as u16, total);
+        let mut csum = update_u16(self.ip_csum, MIN_HEADER_LEN as u16, total);
+        if let Some(first) = self.id {
+            let id = first.wrapping_add(index as u16);
+            ip[IP_ID].copy_from_slice(&id.to_be_bytes());
+            csum = update_u16(csum, 0, id);
+        }
         ip[IP_TOTAL_LEN].copy_from_slice(&total.to_be_bytes());
         ip[IP_CHECKSUM].copy_from_slice(&csum.to_be_bytes());
         let Some(tcp) = segment.first_chunk_mut::<{ tcp::MIN_HEADER_LEN }>() else {
@@ -175,7 +193,7 @@ pub(crate) fn cut(
         if last {
             flags |= job.last;
         }
-        job.template.finish(slot, done, flags, job.sign);
+        job.template.finish(slot, (packets, done), flags, job.sign);
         flags = TcpFlags::NONE;
         done += take;
         packets += 1;
@@ -202,6 +220,6 @@ pub(crate) fn bare_packet(
     let template = Template::new(&link, MacAddr::ZERO, tuple, ip, tcp, options);
     let mut packet = vec![0; template.len];
     template.copy_to(&mut packet);
-    template.finish(&mut packet, 0, TcpFlags::NONE, None);
+    template.finish(&mut packet, (0, 0), TcpFlags::NONE, None);
     packet
 }

@@ -282,6 +282,7 @@ impl Ctl {
         IpFields {
             tos: self.tos,
             ttl: self.ttl,
+            id: self.id,
         }
     }
 }

@@ -1,17 +1,26 @@
-//! Asks the kernel and the stack about cells of the matrix: `matrix [WORD…]` for those whose names contain every word.
-//! Prints the differences by kind, one cell of each; with `-a` all of them. Needs root.
+//! Asks the kernel and the stack about cells of the matrix: `matrix [WORD…]` for those whose names contain every word;
+//! with `-c` the matrix of calls. Prints the differences by kind, one cell of each; with `-a` all of them. Needs root.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use millrace_oracle::compare::{cell, judge};
+use millrace_oracle::compare::question::Question;
+use millrace_oracle::compare::{call, cell, judge};
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     let every = words.iter().any(|word| word == "-a");
-    words.retain(|word| word != "-a");
-    let mut cells = cell::all();
+    let calls = words.iter().any(|word| word == "-c");
+    words.retain(|word| word != "-a" && word != "-c");
+    if calls {
+        show(call::all(), &words, every)
+    } else {
+        show(cell::all(), &words, every)
+    }
+}
+
+fn show<Q: Question>(mut cells: Vec<Q>, words: &[String], every: bool) -> ExitCode {
     cells.retain(|cell| {
         let name = cell.to_string();
         words.iter().all(|word| name.contains(word.as_str()))
@@ -41,7 +50,7 @@ fn main() -> ExitCode {
             list.iter()
                 .skip(1)
                 .take(6)
-                .for_each(|one| println!("also {}", one.cell));
+                .for_each(|one| println!("also {}", one.asked));
         }
     }
     eprintln!(

@@ -13,6 +13,8 @@ pub(crate) enum Peer {
     To(SocketAddrV4),
     /// AF_UNSPEC.
     Dissolve,
+    /// No address of ours: this error, unless the state of the socket has one.
+    Unfit(i32),
 }
 
 /// The address for bind (Linux `inet_bind`).
@@ -35,15 +37,15 @@ pub(crate) fn for_bind(addr: &SockAddr) -> Result<SocketAddrV4, i32> {
 /// The address for connect (Linux `__inet_stream_connect`, `tcp_v4_connect`).
 ///
 /// # Errors
-/// EINVAL when it is too short, EAFNOSUPPORT for another family.
+/// EINVAL when it is too short for a family.
 pub(crate) fn for_connect(addr: &SockAddr) -> Result<Peer, i32> {
     let bytes = addr.to_bytes();
     match family(&bytes) {
         None => Err(libc::EINVAL),
         Some(libc::AF_UNSPEC) => Ok(Peer::Dissolve),
-        Some(_) if bytes.len() < SOCKADDR_IN => Err(libc::EINVAL),
+        Some(_) if bytes.len() < SOCKADDR_IN => Ok(Peer::Unfit(libc::EINVAL)),
         Some(libc::AF_INET) => Ok(Peer::To(sockaddr_in(&bytes))),
-        Some(_) => Err(libc::EAFNOSUPPORT),
+        Some(_) => Ok(Peer::Unfit(libc::EAFNOSUPPORT)),
     }
 }
 
@@ -109,10 +111,10 @@ mod tests {
         assert_eq!(for_connect(&SockAddr::V4(HERE)), Ok(Peer::To(HERE)));
         assert_eq!(raw(&[0]), Err(libc::EINVAL));
         assert_eq!(raw(&[0, 0]), Ok(Peer::Dissolve));
-        assert_eq!(raw(&[2, 0, 0, 80]), Err(libc::EINVAL));
-        assert_eq!(raw(&[10, 0, 0, 80]), Err(libc::EINVAL));
+        assert_eq!(raw(&[2, 0, 0, 80]), Ok(Peer::Unfit(libc::EINVAL)));
+        assert_eq!(raw(&[10, 0, 0, 80]), Ok(Peer::Unfit(libc::EINVAL)));
         let mut other = [0; 16];
         other[0] = 10;
-        assert_eq!(raw(&other), Err(libc::EAFNOSUPPORT));
+        assert_eq!(raw(&other), Ok(Peer::Unfit(libc::EAFNOSUPPORT)));
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use millrace_net::ops::{self, Op};
 use millrace_net::{
     ExtendedError, MsgFlags, OptName, Received, SendMsg, SockError, SockId, SockOpt, Stack,
-    TcpState, Timestamping,
+    Timestamping,
 };
 use millrace_wire::time::Instant;
 
@@ -274,9 +274,10 @@ fn fast_open(
         Some(Ok(Peer::To(to))) => Ok(Some(to)),
         Some(Ok(Peer::Dissolve)) => Err(libc::EOPNOTSUPP),
         Some(Err(errno)) => Err(errno),
-        None if stack.state(sock) == Ok(TcpState::Close) => Err(libc::EINVAL),
-        // It is connected or about to be, which is what will be told.
-        None => Ok(Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))),
+        Some(Ok(Peer::Unfit(errno))) if stack.connects_anew(sock) => Err(errno),
+        None if stack.connects_anew(sock) => Err(libc::EINVAL),
+        // It is connected, is about to be or has failed, which is what will be told.
+        None | Some(Ok(Peer::Unfit(_))) => Ok(Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))),
     }
 }
 

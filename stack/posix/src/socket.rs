@@ -1,6 +1,6 @@
 //! The calls of a socket's life.
 
-use std::net::{Shutdown, SocketAddrV4};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 
 use millrace_net::{SockError, SockId, Stack, ops};
 use millrace_wire::time::Instant;
@@ -146,6 +146,9 @@ pub(crate) fn connect(
             let dissolved = stack.disconnect(now, sock);
             return dissolved.map(|()| 0).map_err(SockError::errno).into();
         }
+        Ok(Peer::Unfit(errno)) if stack.connects_anew(sock) => return Return::fail(errno).into(),
+        // It is not looked at.
+        Ok(Peer::Unfit(_)) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
         Err(errno) => return Return::fail(errno).into(),
     };
     if nonblocking {

@@ -29,6 +29,8 @@ const TCP_IS_MPTCP: i32 = 43;
 const TCP_RTO_MAX_MS: i32 = 44;
 const IP_CHECKSUM: i32 = 23;
 const IP_LOCAL_PORT_RANGE: i32 = 51;
+/// What only sockets of other families have: SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS.
+const UNIX_ONLY: [i32; 4] = [libc::SO_PASSCRED, libc::SO_PASSSEC, 76, 83];
 const MICROS_PER_SEC: i64 = 1_000_000;
 
 /// How a value is laid out, and the stack's option that it stands for.
@@ -83,6 +85,9 @@ struct Row {
 }
 
 fn find(level: i32, name: i32) -> Result<Row, i32> {
+    if level == SOCKET && UNIX_ONLY.contains(&name) {
+        return Err(libc::EOPNOTSUPP);
+    }
     let found = match level {
         SOCKET => socket_level(name),
         TCP => tcp_level(name),
@@ -210,6 +215,8 @@ fn ip_level(name: i32) -> Option<(OptName, Form)> {
             (OptName::BindAddressNoPort, Flag(SockOpt::BindAddressNoPort))
         }
         IP_LOCAL_PORT_RANGE => (OptName::LocalPortRange, Ports),
+        libc::IP_HDRINCL => (OptName::Kept(Kept::HdrIncl), ReadOnly),
+        libc::IP_NODEFRAG => (OptName::Kept(Kept::NoDefrag), ReadOnly),
         _ => return kept_at_ip_level(name),
     })
 }
@@ -330,7 +337,7 @@ fn linger(value: &[u8]) -> Result<SockOpt, i32> {
         word.map_or(0, |word| i32::from_ne_bytes(*word))
     });
     let wait = Duration::from_secs(u64::from(seconds.cast_unsigned()));
-    Ok(SockOpt::Linger((on != 0).then_some(wait)))
+    Ok(SockOpt::Linger(on != 0, wait))
 }
 
 /// A time-out: 0 waits for ever, a negative one not at all (Linux `sock_set_timeout`).
@@ -468,12 +475,9 @@ fn encode(option: SockOpt) -> Vec<u8> {
         SockOpt::FastOpenKey(keys) => keys.map_or_else(Vec::new, |keys| keys.to_bytes()),
         SockOpt::LocalPortRange(low, high) => int(i32::from(low) | i32::from(high) << 16),
         SockOpt::IpOptions | SockOpt::DefaultTtl => Vec::new(),
-        SockOpt::Linger(wait) => {
-            let seconds = wait.map_or(0, |wait| wait.as_secs() as i32);
-            [i32::from(wait.is_some()), seconds]
-                .map(i32::to_ne_bytes)
-                .concat()
-        }
+        SockOpt::Linger(on, time) => [i32::from(on), time.as_secs() as i32]
+            .map(i32::to_ne_bytes)
+            .concat(),
         SockOpt::RcvTimeo(wait) | SockOpt::SndTimeo(wait) => {
             let wait = wait.unwrap_or_default();
             let [seconds, micros] = [wait.as_secs(), u64::from(wait.subsec_micros())];

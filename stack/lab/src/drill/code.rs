@@ -11,7 +11,8 @@ mod tests;
 
 pub(super) use eval::{Names, Trouble, number, run};
 pub(super) use parse::parse;
-pub(super) use tcp_info::{cc_info, meminfo, tcp_info};
+pub use tcp_info::tcp_info_names;
+pub(super) use tcp_info::{cc_info, meminfo};
 
 /// One block, read.
 #[derive(Debug, Clone, PartialEq)]

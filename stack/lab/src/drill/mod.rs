@@ -30,6 +30,7 @@ mod verdict;
 
 use self::ast::{Action, Micros, OptionLine, Syscall, When};
 
+pub use code::tcp_info_names;
 pub use compare::Checks;
 pub use mutate::{Mutant, mutants};
 pub use parse::{ParseError, parse, parse_with};

@@ -281,7 +281,7 @@ impl App {
                 self.phase = Phase::Done(End::Left);
             }
             Finish::LingerZero(after) if self.progress.written >= after => {
-                let linger = SockOpt::Linger(Some(Duration::ZERO));
+                let linger = SockOpt::Linger(true, Duration::ZERO);
                 stack
                     .set_option(now, sock, linger)
                     .map_err(|e| self.violation(format!("linger: {}", e.name())))?;

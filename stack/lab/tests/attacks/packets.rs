@@ -461,7 +461,7 @@ fn ip_identification_is_silent() {
     }));
     all.extend([net.connect(peer).1]);
     let now = net.now();
-    let linger = SockOpt::Linger(Some(Duration::ZERO));
+    let linger = SockOpt::Linger(true, Duration::ZERO);
     net.stack()
         .set_option(now, conn.sock, linger)
         .expect("an option");

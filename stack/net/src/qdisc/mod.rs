@@ -27,6 +27,8 @@ pub(crate) struct Ctl {
     pub dst: Dst,
     pub tos: u8,
     pub ttl: u8,
+    /// As in [`crate::gso::IpFields`].
+    pub id: Option<u16>,
 }
 
 /// The queue was full, and the packet is lost.

@@ -113,7 +113,12 @@ impl Stack {
             return Err(SockError::BadSocket);
         };
         match sk.rx.state {
-            TcpState::Listen if how == Shutdown::Write => return Ok(()),
+            TcpState::Listen if how == Shutdown::Write => {
+                // Nothing but that who waits looks again.
+                sk.note(Readiness::CHANGE);
+                self.settle(s);
+                return Ok(());
+            }
             // Linux `inet_shutdown`: the attempt ends, whatever the direction.
             TcpState::Listen | TcpState::SynSent => return self.disconnect(now, s),
             TcpState::Close => {

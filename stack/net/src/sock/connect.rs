@@ -21,14 +21,6 @@ use crate::tcp::state::{StateSet, TcpState};
 use core::net::SocketAddrV4;
 use millrace_wire::time::Instant;
 
-/// States that end with a RST when the application dissolves the connection (Linux `tcp_need_reset`).
-const NEEDS_RESET: StateSet = StateSet::of(&[
-    TcpState::Established,
-    TcpState::CloseWait,
-    TcpState::FinWait1,
-    TcpState::FinWait2,
-    TcpState::SynRecv,
-]);
 /// Between the last number of the old connection and the first of the new one on its tuple.
 const RESUME_GAP: u32 = 65_535 + 2;
 
@@ -60,6 +52,13 @@ impl Stack {
         }
         self.start_connect(s, to)?;
         self.defer_connect(s)
+    }
+
+    /// connect would look at its address: nothing is connected, is being connected, or waits to be told of. What it
+    /// answers otherwise does not depend on the address.
+    pub fn connects_anew(&self, s: SockId) -> bool {
+        let sk = self.socks.tcp.get(s);
+        sk.is_some_and(|sk| sk.rx.state == TcpState::Close && sk.rings.is_none())
     }
 
     /// What became of the handshake that a send began, once.
@@ -97,26 +96,11 @@ impl Stack {
         let Some(sk) = self.socks.tcp.get_mut(s) else {
             return Err(SockError::BadSocket);
         };
-        let unsent = sk.has_unsent()
-            && sk
-                .rx
-                .state
-                .is_in(StateSet::of(&[TcpState::Closing, TcpState::LastAck]));
-        let open = sk.rx.state.is_in(NEEDS_RESET) || unsent;
-        if open {
-            close::abort(sk, &mut self.ctx);
-        } else {
-            close::end(sk, &mut self.ctx);
-        }
-        if open || opening {
+        if close::dissolve(sk, &mut self.ctx) || opening {
             sk.warm.err = Some(SockError::Reset);
         }
         self.settle(s);
         self.forget_connection(s);
-        if let Some(sk) = self.socks.tcp.get_mut(s) {
-            sk.note(Readiness::CHANGE);
-        }
-        self.settle(s);
         Ok(())
     }
 
@@ -142,6 +126,8 @@ impl Stack {
         // It may still stand in a qdisc, or in the event queue.
         sk.tx = TxHot {
             queued: sk.tx.queued,
+            // TCP_MAXSEG goes on telling it.
+            mss_cache: sk.tx.mss_cache,
             ..TxHot::default()
         };
         sk.warm = Warm {
@@ -157,7 +143,9 @@ impl Stack {
         sk.cold.events = Default::default();
         sk.cold.last_oow_ack = None;
         sk.cold.connecting = false;
+        sk.note(Readiness::CHANGE);
         self.renew_claim(s);
+        self.settle(s);
     }
 
     fn start_connect(&mut self, s: SockId, to: SocketAddrV4) -> Result<(), SockError> {

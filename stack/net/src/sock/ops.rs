@@ -561,7 +561,7 @@ impl Op for Close {
     fn step(&mut self, stack: &mut Stack, now: Instant) -> Step<()> {
         if !self.timeout.started {
             let linger = match stack.option(self.sock, OptName::Linger) {
-                Ok(SockOpt::Linger(wait)) => wait.unwrap_or(Duration::ZERO),
+                Ok(SockOpt::Linger(true, time)) => time,
                 _ => Duration::ZERO,
             };
             self.timeout.start(now, Some(linger));

@@ -1,6 +1,7 @@
 //! Socket options of socket(7), tcp(7) and ip(7): set and get as the kernel does.
 
 mod kept;
+mod mtu;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use millrace_wire::time::Instant;
 
 pub use kept::Kept;
 pub(crate) use kept::KeptValues;
+pub(crate) use mtu::MtuDiscover;
 pub use tcp::CongestionName;
 pub(crate) use tcp::congestion;
 
@@ -44,9 +46,6 @@ const MAX_MSS: u16 = 32_767;
 /// Range of TCP_RTO_MAX_MS.
 const MIN_RTO_MAX: u32 = 1000;
 const MAX_RTO_MAX: u32 = 120_000;
-/// Path MTU discovery for which every packet carries DF (`IP_PMTUDISC_WANT`, `IP_PMTUDISC_DO`).
-const PMTUDISC_WANT: u8 = 1;
-const PMTUDISC_DO: u8 = 2;
 /// `SOCK_STREAM`, `AF_INET`, `IPPROTO_TCP`.
 const SOCK_STREAM: i32 = 1;
 const AF_INET: i32 = 2;
@@ -61,8 +60,8 @@ pub enum SockOpt {
     ReusePort(bool),
     /// SO_KEEPALIVE.
     KeepAlive(bool),
-    /// SO_LINGER; none is off.
-    Linger(Option<Duration>),
+    /// SO_LINGER: whether close waits, and how long. Setting it off keeps the time.
+    Linger(bool, Duration),
     /// SO_SNDBUF, octets.
     SndBuf(u32),
     /// SO_RCVBUF, octets.
@@ -252,16 +251,21 @@ impl Stack {
                 opts.keepalive = on;
                 timer::arm_keepalive(sk, &mut self.ctx);
             }
-            SockOpt::Linger(wait) => opts.linger = wait,
+            SockOpt::Linger(on, time) => {
+                opts.linger = on;
+                if on {
+                    opts.linger_time = time;
+                }
+            }
             SockOpt::SndBuf(bytes) => {
                 set_sndbuf(sk, bytes.min(wmem_max));
-                space::check(sk, &self.ctx);
+                space::changed(sk, &self.ctx);
             }
             SockOpt::RcvBuf(bytes) => set_rcvbuf(sk, bytes.min(rmem_max)),
             SockOpt::RcvLowat(bytes) => readable::set_rcvlowat(sk, &self.ctx, bytes),
             SockOpt::NotSentLowat(octets) => {
                 opts.notsent_lowat = octets;
-                space::check(sk, &self.ctx);
+                space::changed(sk, &self.ctx);
             }
             SockOpt::Inq(on) => opts.inq = on,
             SockOpt::OobInline(on) => opts.oob_inline = on,
@@ -278,7 +282,7 @@ impl Stack {
             SockOpt::SndTimeo(wait) => opts.sndtimeo = wait,
             SockOpt::SndBufForce(bytes) => {
                 set_sndbuf(sk, bytes.min(MAX_BUF));
-                space::check(sk, &self.ctx);
+                space::changed(sk, &self.ctx);
             }
             SockOpt::RcvBufForce(bytes) => set_rcvbuf(sk, bytes.min(MAX_BUF)),
             SockOpt::BufLock(bits) => lock_buffers(opts, within(bits, 0, 3)?),
@@ -304,6 +308,11 @@ impl Stack {
             SockOpt::Cork(on) => {
                 opts.cork = on;
                 output::apply_options(sk);
+                if !on {
+                    // What waits for more goes (MSG_MORE included).
+                    sk.tx.nonagle.remove(Nonagle::MORE);
+                    sk.tx.nonagle.set(Nonagle::PUSH, sk.cold.opts.nodelay);
+                }
             }
             SockOpt::QuickAck(value) => acking::set_quickack(sk, &mut self.ctx, value),
             SockOpt::MaxSeg(0) => opts.user_mss = None,
@@ -358,9 +367,7 @@ impl Stack {
             SockOpt::Ttl(ttl) => opts.ttl = Some(within(ttl, 1, 255)?),
             SockOpt::DefaultTtl => opts.ttl = None,
             SockOpt::IpOptions => {}
-            SockOpt::MtuDiscover(how @ (PMTUDISC_WANT | PMTUDISC_DO)) => opts.mtu_discover = how,
-            SockOpt::MtuDiscover(how) if how <= 5 => return Err(SockError::NoProtoOpt),
-            SockOpt::MtuDiscover(_) => return Err(SockError::Invalid),
+            SockOpt::MtuDiscover(how) => opts.mtu_discover = MtuDiscover::new(how)?,
             SockOpt::FreeBind(on) => opts.freebind = on,
             SockOpt::BindAddressNoPort(on) => opts.bind_address_no_port = on,
             SockOpt::LocalPortRange(low, high) => {
@@ -388,7 +395,7 @@ impl Stack {
             OptName::ReuseAddr => SockOpt::ReuseAddr(opts.reuse_addr),
             OptName::ReusePort => SockOpt::ReusePort(opts.reuse_port),
             OptName::KeepAlive => SockOpt::KeepAlive(opts.keepalive),
-            OptName::Linger => SockOpt::Linger(opts.linger),
+            OptName::Linger => SockOpt::Linger(opts.linger, opts.linger_time),
             OptName::SndBuf => SockOpt::SndBuf(sndbuf(opts)),
             OptName::RcvBuf => SockOpt::RcvBuf(opts.rcvbuf * 2),
             OptName::BufLock => {
@@ -411,10 +418,10 @@ impl Stack {
             OptName::NoDelay => SockOpt::NoDelay(opts.nodelay),
             OptName::Cork => SockOpt::Cork(opts.cork),
             OptName::QuickAck => SockOpt::QuickAck(i32::from(sk.rx.pingpong == 0)),
-            OptName::MaxSeg => SockOpt::MaxSeg(if connected(sk) {
-                sk.tx.mss_cache
-            } else {
-                opts.user_mss.unwrap_or(crate::tcp::MSS_DEFAULT)
+            // A connection that has ended still tells what it had.
+            OptName::MaxSeg => SockOpt::MaxSeg(match opts.user_mss {
+                Some(mss) if !connected(sk) => mss,
+                _ => sk.tx.mss_cache,
             }),
             OptName::KeepIdle => {
                 SockOpt::KeepIdle(opts.keepidle.unwrap_or(sysctl.tcp_keepalive_time))
@@ -462,9 +469,9 @@ impl Stack {
             OptName::IsMptcp => SockOpt::IsMptcp(false),
             OptName::Tos => SockOpt::Tos(opts.tos),
             OptName::IpOptions => SockOpt::IpOptions,
-            OptName::MtuDiscover => SockOpt::MtuDiscover(opts.mtu_discover),
-            OptName::Mtu if connected(sk) => SockOpt::Mtu(u32::from(sk.warm.dst.mtu)),
-            OptName::Mtu => return Err(SockError::NotConnected),
+            OptName::MtuDiscover => SockOpt::MtuDiscover(opts.mtu_discover.value()),
+            OptName::Mtu if sk.warm.dst.mtu == 0 => return Err(SockError::NotConnected),
+            OptName::Mtu => SockOpt::Mtu(u32::from(sk.warm.dst.mtu)),
             OptName::FreeBind => SockOpt::FreeBind(opts.freebind),
             OptName::BindAddressNoPort => SockOpt::BindAddressNoPort(opts.bind_address_no_port),
             OptName::LocalPortRange => {

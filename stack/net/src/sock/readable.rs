@@ -39,7 +39,7 @@ pub(crate) fn set_rcvlowat(sk: &mut TcpSock, ctx: &Ctx, octets: u32) {
     };
     let lowat = octets.min(most).max(1);
     sk.cold.opts.rcvlowat = lowat;
-    if is_ready(sk) {
+    if is_ready(sk) || sk.warm.fin_received {
         sk.note(Readiness::IN);
     }
     if locked || lowat <= sk.warm.rcvbuf.max(sk.cold.opts.rcvbuf) {

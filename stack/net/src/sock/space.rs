@@ -6,6 +6,7 @@ use crate::ids::SockId;
 use crate::sock::readiness::Readiness;
 use crate::sysctl::Sysctl;
 use crate::tcp::output::eor;
+use crate::tcp::output::nagle::{self, Partial};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::Features;
 use crate::tcp::state::CAN_QUEUE;
@@ -46,9 +47,13 @@ fn notsent(sk: &TcpSock) -> u32 {
     } else {
         0
     };
-    tx.write_seq
-        .bytes_since(tx.snd_nxt)
-        .saturating_sub(cwnd.min(window))
+    let queued = tx.write_seq.bytes_since(tx.snd_nxt);
+    let waits = if nagle::test(sk) == Partial::Wait {
+        queued % u32::from(tx.mss_cache).max(1)
+    } else {
+        0
+    };
+    queued.saturating_sub(cwnd.min(window).min(queued - waits))
 }
 
 /// TCP_NOTSENT_LOWAT leaves room (Linux `tcp_stream_memory_free`).
@@ -90,6 +95,15 @@ pub(crate) fn check(sk: &mut TcpSock, ctx: &Ctx) {
 
 fn new_space(sk: &mut TcpSock, ctx: &Ctx) {
     expand_sndbuf(sk, ctx);
+    if is_writeable(sk, &ctx.sysctl) {
+        sk.warm.no_space = false;
+        sk.note(Readiness::OUT);
+    }
+}
+
+/// The measure of room has changed: who waits for it is told, as the kernel does without looking whether there was
+/// room before (Linux `sk_stream_write_space`).
+pub(crate) fn changed(sk: &mut TcpSock, ctx: &Ctx) {
     if is_writeable(sk, &ctx.sysctl) {
         sk.warm.no_space = false;
         sk.note(Readiness::OUT);

@@ -261,7 +261,9 @@ impl TcpInfo {
         self.pmtu = u32::from(sk.warm.dst.mtu);
         if sk.rings.is_some() {
             self.rcv_mss = u32::from(sk.rx.rcv_mss);
-            let options = if sk.rx.features.contains(Features::TIMESTAMPS) {
+            // When opens have crossed, the first acknowledgement settles it.
+            let settled = sk.rx.state != TcpState::SynRecv;
+            let options = if settled && sk.rx.features.contains(Features::TIMESTAMPS) {
                 TIMESTAMPS_LEN
             } else {
                 0

@@ -34,7 +34,7 @@ fn accepted_sockets_inherit() {
         (OptName::KeepAlive, SockOpt::KeepAlive(true)),
         (
             OptName::Linger,
-            SockOpt::Linger(Some(Duration::from_secs(5))),
+            SockOpt::Linger(true, Duration::from_secs(5)),
         ),
         (OptName::SndBuf, SockOpt::SndBuf(50_000)),
         (OptName::RcvBuf, SockOpt::RcvBuf(60_000)),

@@ -198,7 +198,7 @@ fn a_closed_window_does_not_hide_a_reset() {
     }
     assert_eq!(net.a.socks.tcp.get(c).unwrap().tx.snd_wnd, 0);
     assert!(net.a.send_unsent(c).unwrap() > 0);
-    let abort = SockOpt::Linger(Some(Duration::ZERO));
+    let abort = SockOpt::Linger(true, Duration::ZERO);
     net.a.set_option(net.now, c, abort).unwrap();
     net.a.close(net.now, c).unwrap();
     net.settle();

@@ -78,14 +78,19 @@ impl Bench<'_> {
             .ok_or_else(|| Broken(format!("no peer on port {port}")))
     }
 
-    /// A stream socket that does not block, bound to a port.
-    pub fn bound(&mut self, port: u16) -> Result<Fd, Broken> {
+    /// A stream socket that does not block.
+    pub fn fresh(&mut self) -> Result<Fd, Broken> {
         let socket = Call::Socket {
             domain: libc::AF_INET,
             ty: libc::SOCK_STREAM | libc::SOCK_NONBLOCK,
             protocol: 0,
         };
-        let fd = self.must(socket)?.value as Fd;
+        Ok(self.must(socket)?.value as Fd)
+    }
+
+    /// The same, bound to a port.
+    pub fn bound(&mut self, port: u16) -> Result<Fd, Broken> {
+        let fd = self.fresh()?;
         let addr = SockAddr::V4(SocketAddrV4::new(LOCAL, port));
         self.must(Call::Bind { fd, addr })?;
         Ok(fd)

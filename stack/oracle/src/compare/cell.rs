@@ -2,32 +2,11 @@
 
 use std::fmt;
 
+use millrace_lab::machine::{Broken, Machine};
 use millrace_wire::tcp::TcpFlags;
 
-/// A way to spell a set of names: every axis of the matrix is one.
-macro_rules! axis {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)* }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Its name in reports and in the list of differences.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-    };
-}
+use super::matrix;
+use super::question::{Observed, Question, axis};
 
 axis! {
     /// What the machine's end is in when the segment comes.
@@ -227,6 +206,34 @@ impl fmt::Display for Cell {
             "{} {} seq={} ack={} ts={}",
             self.state, self.probe, self.seq, self.ack, self.ts
         )
+    }
+}
+
+impl Question for Cell {
+    fn axes(&self) -> Vec<(&'static str, String)> {
+        let names = [
+            ("state", self.state.name()),
+            ("probe", self.probe.name()),
+            ("seq", self.seq.name()),
+            ("ack", self.ack.name()),
+            ("ts", self.ts.name()),
+        ];
+        names.map(|(axis, name)| (axis, name.to_owned())).to_vec()
+    }
+
+    fn axis(name: &str) -> Vec<String> {
+        match name {
+            "state" => State::names(),
+            "probe" => Probe::names(),
+            "seq" => Seq::names(),
+            "ack" => AckNo::names(),
+            "ts" => Ts::names(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn put(machine: &mut dyn Machine, all: &[Self], first: u16) -> Result<Vec<Observed>, Broken> {
+        matrix::run(machine, all, first)
     }
 }
 

@@ -7,37 +7,42 @@ use std::thread;
 
 use millrace_lab::machine::{Broken, Machine};
 
-use super::cell::Cell;
-use super::matrix::{self, Observed};
+use super::question::{Observed, Question};
 
-/// First port of a machine's cells: below the range that connect chooses from.
+/// First port of a machine's questions: below the range that connect chooses from.
 const FIRST_PORT: u16 = 1024;
 
 /// Ports of one machine; then a new one is made.
 const PORTS: u16 = 30_000;
 
-/// Cells that run side by side on one machine: as many as are prepared and asked well within a retransmission timeout.
+/// Questions side by side on one machine: as many as are prepared and asked well within a retransmission timeout.
 const SIDE_BY_SIDE: usize = 48;
 
-/// How often a cell is asked again whose timers ran ahead of it.
+/// How often a question is asked again whose timers ran ahead of it.
 const ATTEMPTS: u32 = 4;
 
 /// Makes machines.
 pub type Factory<'f> = &'f (dyn Fn() -> Result<Box<dyn Machine>, Broken> + Sync);
 
-/// The answers to `cells`, in their order, from `machines` machines at once.
+/// The answers to `questions`, in their order, from `machines` machines at once.
 ///
 /// # Errors
-/// A machine failed, or time ran ahead of a cell again and again.
-pub fn ask(make: Factory<'_>, cells: &[Cell], machines: usize) -> Result<Vec<Observed>, Broken> {
-    let mut answers = round(make, cells, SIDE_BY_SIDE, machines)?;
+/// A machine failed, or time ran ahead of a question again and again.
+pub fn ask<Q: Question>(
+    make: Factory<'_>,
+    questions: &[Q],
+    machines: usize,
+) -> Result<Vec<Observed>, Broken> {
+    let mut answers = round(make, questions, SIDE_BY_SIDE, machines)?;
     for _ in 0..ATTEMPTS {
-        let late: Vec<usize> = (0..cells.len()).filter(|at| answers[*at].late).collect();
+        let late: Vec<usize> = (0..questions.len())
+            .filter(|at| answers[*at].late)
+            .collect();
         if late.is_empty() {
             return Ok(answers);
         }
         // A busy machine: fewer at a time.
-        let again: Vec<Cell> = late.iter().map(|at| cells[*at]).collect();
+        let again: Vec<Q> = late.iter().map(|at| questions[*at]).collect();
         let fresh = round(make, &again, 8, machines.div_ceil(4))?;
         for (at, answer) in late.into_iter().zip(fresh) {
             answers[at] = answer;
@@ -47,18 +52,18 @@ pub fn ask(make: Factory<'_>, cells: &[Cell], machines: usize) -> Result<Vec<Obs
         None => Ok(answers),
         Some(at) => Err(Broken(format!(
             "timers run ahead of {}: is the machine too busy?",
-            cells[at]
+            questions[at]
         ))),
     }
 }
 
-fn round(
+fn round<Q: Question>(
     make: Factory<'_>,
-    cells: &[Cell],
+    questions: &[Q],
     side_by_side: usize,
     machines: usize,
 ) -> Result<Vec<Observed>, Broken> {
-    let chunks: Vec<&[Cell]> = cells.chunks(side_by_side).collect();
+    let chunks: Vec<&[Q]> = questions.chunks(side_by_side).collect();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(vec![None; chunks.len()]);
     let work = || -> Result<(), Broken> {
@@ -77,7 +82,7 @@ fn round(
                 Some(machine) => machine,
                 empty => empty.insert(make()?),
             };
-            let answers = matrix::run(machine.as_mut(), chunk, port)?;
+            let answers = Q::put(machine.as_mut(), chunk, port)?;
             port += chunk.len() as u16;
             done.lock().unwrap_or_else(|held| held.into_inner())[index] = Some(answers);
         }

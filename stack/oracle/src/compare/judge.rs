@@ -5,10 +5,9 @@ use std::fmt;
 use ipnet::Ipv4Net;
 use millrace_lab::machine::{Broken, Machine, StackConfig, StackMachine};
 
-use super::cell::Cell;
 use super::crowd;
-use super::matrix::{Observed, STATE};
 use super::packet::LOCAL;
+use super::question::Question;
 use crate::{KernelMachine, Setup};
 
 /// Machines at once.
@@ -17,18 +16,18 @@ const KERNELS: usize = 12;
 /// How often the kernel is asked again where the stack differs: what it answers only sometimes is no difference.
 const AGAIN: u32 = 2;
 
-/// A cell whose answers differ.
+/// A question whose answers differ.
 #[derive(Debug, Clone)]
-pub struct Difference {
-    /// The question.
-    pub cell: Cell,
+pub struct Difference<Q> {
+    /// What was asked.
+    pub asked: Q,
     /// What the kernel did.
     pub kernel: Vec<String>,
     /// What the stack did.
     pub stack: Vec<String>,
 }
 
-impl Difference {
+impl<Q> Difference<Q> {
     /// The first thing that differs: the kernel's line and the stack's; an empty one means nothing more.
     pub fn first(&self) -> (&str, &str) {
         let n = (0..self.kernel.len())
@@ -41,9 +40,9 @@ impl Difference {
     }
 }
 
-impl fmt::Display for Difference {
+impl<Q: fmt::Display> fmt::Display for Difference<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.cell)?;
+        writeln!(f, "{}", self.asked)?;
         for n in 0..self.kernel.len().max(self.stack.len()) {
             match (self.kernel.get(n), self.stack.get(n)) {
                 (Some(kernel), Some(stack)) if kernel == stack => {
@@ -88,39 +87,31 @@ pub fn stack() -> Result<Box<dyn Machine>, Broken> {
     }
 }
 
-/// Asks both, and gives the cells that differ.
+/// Asks both, and gives the questions whose answers differ.
 ///
 /// # Errors
 /// A machine failed.
-pub fn compare(cells: &[Cell]) -> Result<Vec<Difference>, Broken> {
-    let ours = crowd::ask(&stack, cells, 1)?;
-    let theirs = crowd::ask(&kernel, cells, KERNELS)?;
-    let told = |answers: &[Observed]| {
-        answers
-            .iter()
-            .any(|answer| answer.lines.iter().any(|line| line.starts_with(STATE)))
-    };
-    let states = told(&ours);
-    let lines = |answer: &Observed| -> Vec<String> {
-        let mut lines = answer.lines.clone();
-        lines.retain(|line| states || !line.starts_with(STATE));
-        lines
-    };
-    let mut open: Vec<Difference> = cells
+pub fn compare<Q: Question>(questions: &[Q]) -> Result<Vec<Difference<Q>>, Broken> {
+    let ours = crowd::ask(&stack, questions, 1)?;
+    let theirs = crowd::ask(&kernel, questions, KERNELS)?;
+    let mut open: Vec<Difference<Q>> = questions
         .iter()
-        .zip(ours.iter().zip(&theirs))
-        .map(|(cell, (stack, kernel))| Difference {
-            cell: *cell,
-            kernel: lines(kernel),
-            stack: lines(stack),
+        .zip(ours.into_iter().zip(theirs))
+        .map(|(asked, (stack, kernel))| Difference {
+            asked: *asked,
+            kernel: kernel.lines,
+            stack: stack.lines,
         })
         .filter(|found| found.kernel != found.stack)
         .collect();
     for _ in 0..AGAIN {
-        let cells: Vec<Cell> = open.iter().map(|found| found.cell).collect();
-        let again = crowd::ask(&kernel, &cells, KERNELS)?;
-        let mut again = again.iter().map(lines);
-        open.retain(|found| again.next().is_none_or(|kernel| kernel != found.stack));
+        let asked: Vec<Q> = open.iter().map(|found| found.asked).collect();
+        let mut again = crowd::ask(&kernel, &asked, KERNELS)?.into_iter();
+        open.retain(|found| {
+            again
+                .next()
+                .is_none_or(|kernel| kernel.lines != found.stack)
+        });
     }
     Ok(open)
 }

@@ -1,9 +1,11 @@
 //! The reviewed list of differences: what it explains, and what it does not.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use super::cell::Cell;
 use super::judge::Difference;
+use super::question::Question;
 
 /// The list.
 #[derive(Debug, Deserialize)]
@@ -14,15 +16,9 @@ pub struct List {
     pub difference: Vec<Entry>,
 }
 
-/// Cells that may differ, how, and why.
+/// Questions whose answers may differ, how, and why.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Entry {
-    state: Option<String>,
-    probe: Option<String>,
-    seq: Option<String>,
-    ack: Option<String>,
-    ts: Option<String>,
     /// Part of the kernel's first line that differs.
     #[serde(default)]
     kernel: String,
@@ -31,13 +27,17 @@ pub struct Entry {
     stack: String,
     /// Why the stack does not do as the kernel does.
     pub reason: String,
+    /// Axes and places: one, several with "|", all when the axis is left out; a "*" at the end of a name stands for any
+    /// rest.
+    #[serde(flatten)]
+    axes: BTreeMap<String, String>,
 }
 
 /// A list held against what was found.
 #[derive(Debug)]
-pub struct Verdict<'d> {
+pub struct Verdict<'d, Q> {
     /// Nothing explains these.
-    pub unexplained: Vec<&'d Difference>,
+    pub unexplained: Vec<&'d Difference<Q>>,
     /// These entries explain nothing: their place in the list, counted from 1, and the reason.
     pub idle: Vec<(usize, String)>,
 }
@@ -46,19 +46,19 @@ impl List {
     /// Reads a list.
     ///
     /// # Errors
-    /// It is not TOML, has other fields, a name that no axis has, or an entry without a reason.
-    pub fn read(text: &str) -> Result<Self, String> {
+    /// It is not TOML, has an axis or a place that no question has, or an entry without a reason.
+    pub fn read<Q: Question>(text: &str) -> Result<Self, String> {
         let list: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         for (at, entry) in list.difference.iter().enumerate() {
             entry
-                .check()
+                .check::<Q>()
                 .map_err(|wrong| format!("entry {}: {wrong}", at + 1))?;
         }
         Ok(list)
     }
 
     /// Holds the list against the differences.
-    pub fn judge<'d>(&self, found: &'d [Difference]) -> Verdict<'d> {
+    pub fn judge<'d, Q: Question>(&self, found: &'d [Difference<Q>]) -> Verdict<'d, Q> {
         let mut uses = vec![0u32; self.difference.len()];
         let unexplained = found
             .iter()
@@ -85,67 +85,54 @@ impl List {
 }
 
 impl Entry {
-    fn explains(&self, difference: &Difference) -> bool {
+    fn explains<Q: Question>(&self, difference: &Difference<Q>) -> bool {
         let (kernel, stack) = difference.first();
-        let Cell {
-            state,
-            probe,
-            seq,
-            ack,
-            ts,
-        } = difference.cell;
-        names(&self.state, state.name())
-            && names(&self.probe, probe.name())
-            && names(&self.seq, seq.name())
-            && names(&self.ack, ack.name())
-            && names(&self.ts, ts.name())
-            && kernel.contains(&self.kernel)
+        difference.asked.axes().iter().all(|(axis, place)| {
+            let listed = self.axes.get(*axis);
+            listed.is_none_or(|list| places(list).any(|one| fits(one, place)))
+        }) && kernel.contains(&self.kernel)
             && stack.contains(&self.stack)
     }
 
-    fn check(&self) -> Result<(), String> {
-        use super::cell::{AckNo, Probe, Seq, State, Ts};
+    fn check<Q: Question>(&self) -> Result<(), String> {
         if self.reason.trim().is_empty() {
             return Err("no reason".to_owned());
         }
-        known(&self.state, State::ALL.iter().map(|one| one.name()))?;
-        known(&self.probe, Probe::ALL.iter().map(|one| one.name()))?;
-        known(&self.seq, Seq::ALL.iter().map(|one| one.name()))?;
-        known(&self.ack, AckNo::ALL.iter().map(|one| one.name()))?;
-        known(&self.ts, Ts::ALL.iter().map(|one| one.name()))
+        for (axis, list) in &self.axes {
+            if let Some(wrong) =
+                places(list).find(|place| !Q::axis(axis).iter().any(|one| fits(place, one)))
+            {
+                return Err(format!("{wrong:?} is no place on an axis {axis:?}"));
+            }
+        }
+        Ok(())
     }
 }
 
-/// The field is absent or names this.
-fn names(field: &Option<String>, name: &str) -> bool {
-    field
-        .as_ref()
-        .is_none_or(|list| list.split('|').any(|one| one.trim() == name))
+/// `pattern` is the name of the place, or begins it and ends with "*".
+pub(super) fn fits(pattern: &str, place: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(begin) => place.starts_with(begin),
+        None => place == pattern,
+    }
 }
 
-fn known<'a>(
-    field: &Option<String>,
-    names: impl Iterator<Item = &'a str> + Clone,
-) -> Result<(), String> {
-    let mut listed = field.iter().flat_map(|list| list.split('|'));
-    match listed.find(|one| !names.clone().any(|name| name == one.trim())) {
-        None => Ok(()),
-        Some(wrong) => Err(format!("no axis has the name {wrong:?}")),
-    }
+fn places(list: &str) -> impl Iterator<Item = &str> {
+    list.split('|').map(str::trim)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::cell;
+    use crate::compare::cell::{self, Cell};
 
-    fn difference(state: &str) -> Difference {
-        let cell = cell::all()
+    fn difference(state: &str) -> Difference<Cell> {
+        let asked = cell::all()
             .into_iter()
             .find(|cell| cell.state.name() == state)
             .expect("a cell");
         Difference {
-            cell,
+            asked,
             kernel: vec!["same".into(), "answer: R".into()],
             stack: vec!["same".into()],
         }
@@ -155,11 +142,11 @@ mod tests {
     fn what_is_listed_what_is_not_and_what_is_idle() {
         let text = "[[difference]]\nstate='LISTEN|CLOSED'\nkernel='R'\nreason='a'\n\
                     [[difference]]\nstate='LISTEN'\nkernel='S'\nreason='b'\n";
-        let list = List::read(text).expect("a list");
+        let list = List::read::<Cell>(text).expect("a list");
         let found = [difference("LISTEN"), difference("TIME_WAIT")];
         let verdict = list.judge(&found);
         assert_eq!(verdict.unexplained.len(), 1);
-        assert_eq!(verdict.unexplained[0].cell.state.name(), "TIME_WAIT");
+        assert_eq!(verdict.unexplained[0].asked.state.name(), "TIME_WAIT");
         assert_eq!(verdict.idle, [(2, "b".to_owned())]);
     }
 
@@ -171,7 +158,7 @@ mod tests {
             "[[difference]]\ncell='LISTEN'\nreason='a'",
             "[[difference]]\nstate='LISTEN'",
         ] {
-            assert!(List::read(text).is_err(), "{text}");
+            assert!(List::read::<Cell>(text).is_err(), "{text}");
         }
     }
 }

@@ -10,26 +10,15 @@ use super::bench::{Bench, errno, outcome};
 use super::cell::Cell;
 use super::peer::Peer;
 use super::prepare::{complete, prepare};
+use super::question::Observed;
 
 /// How long answers are waited for: longer than an acknowledgement is delayed (40 ms, rounded up to a tick of 4), shorter
 /// than the first retransmission (200 ms).
-const PATIENCE: Duration = Duration::from_millis(60);
+pub(super) const PATIENCE: Duration = Duration::from_millis(60);
 
 /// How long a state is left alone, so that the clock of timestamps (1 ms) goes on and the kernel's next tick (4 ms) has
 /// been.
-const PAUSE: Duration = Duration::from_millis(12);
-
-/// How a line with a socket's state (TCP_INFO) begins; a machine without TCP_INFO has none.
-pub const STATE: &str = "state: ";
-
-/// What happened in a cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observed {
-    /// One line for each thing.
-    pub lines: Vec<String>,
-    /// Real time ran ahead of the cell: a timer fired between its steps.
-    pub late: bool,
-}
+pub(super) const PAUSE: Duration = Duration::from_millis(12);
 
 /// Runs cells on a machine, the first on port `first`, and so on.
 ///
@@ -43,13 +32,7 @@ pub fn run(machine: &mut dyn Machine, cells: &[Cell], first: u16) -> Result<Vec<
         .map(|(port, cell)| (*port, Peer::new(*port, cell.ts)))
         .collect::<BTreeMap<_, _>>();
     let mut bench = Bench { machine, peers };
-    let mut all = vec![
-        Observed {
-            lines: Vec::new(),
-            late: false
-        };
-        cells.len()
-    ];
+    let mut all = vec![Observed::default(); cells.len()];
     let mut asked = Vec::new();
     for (port, cell) in ports.iter().zip(cells) {
         prepare(&mut bench, *port, cell.state)?;
@@ -133,7 +116,7 @@ pub(super) fn look(bench: &mut Bench<'_>, port: u16, seen: &mut Observed) -> Res
         })?;
         if let Out::Value(info) = info.out {
             let state = info.first().map_or("?", |state| state_name(*state));
-            seen.lines.push(format!("{STATE}{state}"));
+            seen.lines.push(format!("state: {state}"));
         }
         let recv = bench.recv(fd)?;
         let error = bench.option(fd, libc::SOL_SOCKET, libc::SO_ERROR, 4)?;

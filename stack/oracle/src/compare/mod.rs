@@ -1,6 +1,7 @@
 //! The same question to the kernel and to the stack, and how their answers differ.
 
 pub mod bench;
+pub mod call;
 pub mod cell;
 pub mod counts;
 pub mod crowd;
@@ -11,4 +12,5 @@ pub mod matrix;
 pub mod packet;
 pub mod peer;
 pub mod prepare;
+pub mod question;
 pub mod random;

@@ -33,6 +33,8 @@ pub struct Segment {
     pub window: u16,
     /// Timestamps: value and echo.
     pub timestamps: Option<(u32, u32)>,
+    /// Urgent pointer; meaningful with the flag.
+    pub urgent: u16,
 }
 
 impl Segment {
@@ -68,7 +70,7 @@ impl Segment {
             ack: SeqNum::new(self.ack),
             flags: self.flags,
             window: self.window,
-            urgent: 0,
+            urgent: self.urgent,
         };
         header.emit(bytes, &options);
         for (at, byte) in bytes[header_len..].iter_mut().enumerate() {
@@ -332,6 +334,7 @@ mod tests {
             len: 10,
             window: 0,
             timestamps: Some((1003, 77)),
+            urgent: 0,
         };
         let mut sent = Sent::parse(&segment.packet()).expect("TCP");
         assert_eq!((sent.port, sent.end()), (REMOTE.port(), 5011));

@@ -191,6 +191,12 @@ impl Peer {
             len,
             window: WINDOW,
             timestamps: (self.ts != Ts::Off).then_some((self.clock, self.echo)),
+            // The urgent octet is the segment's last.
+            urgent: if flags.contains(TcpFlags::URG) {
+                len as u16
+            } else {
+                0
+            },
         }
     }
 }

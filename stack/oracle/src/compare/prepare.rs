@@ -88,7 +88,7 @@ pub fn complete(bench: &mut Bench<'_>, port: u16, state: State) -> Result<(), Br
 }
 
 /// What a segment of the peer acknowledges.
-enum Acks {
+pub(super) enum Acks {
     /// No ACK flag.
     Nothing,
     /// What it has acknowledged before.
@@ -97,7 +97,7 @@ enum Acks {
     All,
 }
 
-fn says(
+pub(super) fn says(
     bench: &mut Bench<'_>,
     port: u16,
     flags: TcpFlags,
@@ -114,20 +114,20 @@ fn says(
     bench.inject(segment)
 }
 
-fn listen(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
+pub(super) fn listen(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
     let fd = bench.listener(port)?;
     bench.peer(port)?.listener = Some(fd);
     Ok(())
 }
 
-fn syn_sent(bench: &mut Bench<'_>, port: u16) -> Result<Fd, Broken> {
+pub(super) fn syn_sent(bench: &mut Bench<'_>, port: u16) -> Result<Fd, Broken> {
     let fd = bench.bound(port)?;
     bench.connect(fd)?;
     bench.peer(port)?.fd = Some(fd);
     Ok(fd)
 }
 
-fn established(bench: &mut Bench<'_>, port: u16) -> Result<Fd, Broken> {
+pub(super) fn established(bench: &mut Bench<'_>, port: u16) -> Result<Fd, Broken> {
     listen(bench, port)?;
     says(bench, port, TcpFlags::SYN, 0, Acks::Nothing)?;
     says(bench, port, TcpFlags::ACK, 0, Acks::All)?;
@@ -141,13 +141,13 @@ fn established(bench: &mut Bench<'_>, port: u16) -> Result<Fd, Broken> {
     Ok(fd)
 }
 
-fn fin_wait2(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
+pub(super) fn fin_wait2(bench: &mut Bench<'_>, port: u16) -> Result<(), Broken> {
     let fd = established(bench, port)?;
     finish(bench, fd)?;
     says(bench, port, TcpFlags::ACK, 0, Acks::All)
 }
 
-fn finish(bench: &mut Bench<'_>, fd: Fd) -> Result<(), Broken> {
+pub(super) fn finish(bench: &mut Bench<'_>, fd: Fd) -> Result<(), Broken> {
     let how = libc::SHUT_WR;
     bench.must(Call::Shutdown { fd, how }).map(drop)
 }

@@ -13,9 +13,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::bench::{Bench, outcome};
 use super::cell::{AckNo, Cell, Probe, Seq, State, Ts};
-use super::matrix::{self, Observed};
+use super::matrix;
 use super::peer::Peer;
 use super::prepare::{complete, prepare};
+use super::question::Observed;
 
 /// After every step: longer than a tick, and all steps together are shorter than the delay of an acknowledgement.
 const SETTLE: Duration = Duration::from_millis(7);
@@ -150,10 +151,7 @@ fn probe(rng: &mut ChaCha8Rng) -> Step {
 pub fn run(machine: &mut dyn Machine, asked: &Sequence, port: u16) -> Result<Observed, Broken> {
     let peers = [(port, Peer::new(port, asked.ts))].into();
     let mut bench = Bench { machine, peers };
-    let mut seen = Observed {
-        lines: Vec::new(),
-        late: false,
-    };
+    let mut seen = Observed::default();
     // A tail loss probe comes after two round trips, and these are as short as the machine is quick.
     bench
         .machine

@@ -107,8 +107,8 @@ const MEMINFO: &[(&str, usize, usize)] = &[
     ("SK_MEMINFO_DROPS", 32, 4),
 ];
 
-/// The names of a `TCP_INFO`; fields that a shorter structure lacks have none.
-pub(in crate::drill) fn tcp_info(bytes: &[u8]) -> Names {
+/// The names of a `TCP_INFO` and their values; fields that a shorter structure lacks have none.
+pub fn tcp_info_names(bytes: &[u8]) -> Vec<(&'static str, i128)> {
     let mut names = table(TCP_INFO, bytes);
     if let [_, _, _, _, _, _, scales, flags, ..] = bytes {
         names.push(("tcpi_snd_wscale", i128::from(scales & 15)));

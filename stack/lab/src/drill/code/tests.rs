@@ -1,4 +1,4 @@
-use super::{Names, Trouble, parse, run, tcp_info};
+use super::{Names, Trouble, parse, run, tcp_info_names};
 
 /// Runs blocks with the same names; what they print.
 fn ran(blocks: &[&str], names: &Names) -> Result<Vec<String>, (u32, Trouble)> {
@@ -97,7 +97,7 @@ fn what_is_not_known_is_said() {
 #[test]
 fn the_structure_as_the_kernel_lays_it_out() {
     let bytes: Vec<u8> = (0..=255).chain(0..24).collect();
-    let names = tcp_info(&bytes);
+    let names = tcp_info_names(&bytes);
     let of = |wanted: &str| {
         names
             .iter()
@@ -109,6 +109,6 @@ fn the_structure_as_the_kernel_lays_it_out() {
     assert_eq!(of("tcpi_snd_wscale"), Some(6));
     assert_eq!(of("tcpi_bytes_acked"), Some(0x7f7e_7d7c_7b7a_7978));
     assert_eq!(of("tcpi_accecn_opt_seen"), Some(0x1716));
-    let short = tcp_info(&bytes[..104]);
+    let short = tcp_info_names(&bytes[..104]);
     assert!(short.iter().all(|(name, _)| *name != "tcpi_pacing_rate"));
 }

@@ -30,7 +30,7 @@ impl<M: Machine + ?Sized> Runner<'_, '_, M> {
         let tcp_info = self
             .option(SOL_TCP, TCP_INFO)
             .map_err(|why| Stop::unsupported(line, format!("code without TCP_INFO ({why})")))?;
-        let mut names = code::tcp_info(&tcp_info);
+        let mut names = code::tcp_info_names(&tcp_info);
         // Not every socket and algorithm has these.
         names.extend(code::cc_info(
             &self.option(SOL_TCP, TCP_CC_INFO).unwrap_or_default(),

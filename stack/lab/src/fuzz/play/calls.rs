@@ -222,7 +222,7 @@ fn option(which: u8, n: u16) -> SockOpt {
         3 => SockOpt::KeepAlive(on),
         4 => SockOpt::KeepIdle(number % 40_000),
         5 => SockOpt::KeepCnt(number % 200),
-        6 => SockOpt::Linger(on.then(|| Duration::from_secs(u64::from(n / 2)))),
+        6 => SockOpt::Linger(on, Duration::from_secs(u64::from(n / 2))),
         7 => SockOpt::SndBuf(number * 16),
         8 => SockOpt::RcvBuf(number * 16),
         9 => SockOpt::UserTimeout(number),

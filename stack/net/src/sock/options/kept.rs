@@ -52,6 +52,10 @@ pub enum Kept {
     BsdCompat,
     /// TCP_THIN_DUPACK: 0 or 1 is taken; always 0.
     ThinDupack,
+    /// IP_HDRINCL, which is for raw sockets: 0.
+    HdrIncl,
+    /// IP_NODEFRAG, likewise.
+    NoDefrag,
 }
 
 /// The values of one socket.
@@ -81,7 +85,7 @@ impl KeptValues {
             Kept::Priority => self.priority,
             Kept::Mark => self.mark,
             Kept::BusyPoll => self.busy_poll,
-            Kept::BsdCompat | Kept::ThinDupack => 0,
+            Kept::BsdCompat | Kept::ThinDupack | Kept::HdrIncl | Kept::NoDefrag => 0,
             bit => i32::from(self.bits & 1 << bit as u32 != 0),
         }
     }
@@ -95,6 +99,7 @@ impl KeptValues {
             Kept::BusyPoll => self.busy_poll = value,
             Kept::TxRehash if !(-1..=1).contains(&value) => return Err(SockError::Invalid),
             Kept::ThinDupack if !(0..=1).contains(&value) => return Err(SockError::Invalid),
+            Kept::HdrIncl | Kept::NoDefrag => return Err(SockError::NoProtoOpt),
             Kept::BsdCompat | Kept::ThinDupack => {}
             bit => {
                 let mask = 1 << bit as u32;

@@ -40,7 +40,7 @@ pub(super) fn set_window_clamp(sk: &mut TcpSock, octets: u32) -> Result<(), Sock
 
 /// What is set, or what the buffer of a connection allows; autotuning raises both.
 pub(super) fn window_clamp(sk: &TcpSock) -> u32 {
-    let space = if super::connected(sk) {
+    let space = if sk.rings.is_some() {
         sk.warm.rcvbuf
     } else {
         0

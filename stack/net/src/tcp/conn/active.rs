@@ -11,9 +11,12 @@ use crate::tcp::segment::Segment;
 use crate::tcp::sock::hot::{Features, Want};
 use crate::tcp::sock::{Rings, TcpSock};
 use crate::tcp::state::{TcpState, set_state};
-use crate::tcp::{INIT_CWND, MSS_DEFAULT, isn, mem, timer};
+use crate::tcp::{INIT_CWND, MSS_DEFAULT, TIMESTAMPS_LEN, isn, mem, timer};
 use millrace_wire::seq::SeqNum;
 use millrace_wire::tcp::options::TcpOptions;
+
+/// Least guess at the peer's segment size (Linux `TCP_MIN_MSS`).
+const MIN_MSS: u16 = 88;
 
 /// What a connection takes over from the one in TIME_WAIT whose tuple it gets (Linux `tcp_twsk_unique`), or from the last
 /// one of its own socket.
@@ -38,7 +41,9 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx, resume: Option<Resume>) {
     sk.rings = Some(Rings::new(sk.cold.opts.rcvbuf, sk.cold.opts.sndbuf));
     sk.warm.rcvbuf = sk.cold.opts.window_space();
     sk.warm.advmss = output::advmss(sk);
-    sk.warm.mss_clamp = sk.warm.advmss;
+    // Until its SYN says more.
+    sk.rx.rcv_mss = MIN_MSS;
+    sk.warm.mss_clamp = MSS_DEFAULT;
     let initial = window::initial(&sk.cold.opts, sk.warm.advmss, &ctx.sysctl);
     sk.rx.rcv_wnd = initial.wnd;
     sk.rx.rcv_ssthresh = initial.wnd;
@@ -47,6 +52,10 @@ pub(crate) fn start(sk: &mut TcpSock, ctx: &mut Ctx, resume: Option<Resume>) {
     sk.rx.ecn = Default::default();
     md5::refresh(sk);
     output::sync_mss(sk, ctx);
+    if ctx.sysctl.tcp_timestamps != 0 {
+        // They will most likely be agreed upon.
+        sk.tx.mss_cache = sk.tx.mss_cache.saturating_sub(TIMESTAMPS_LEN);
+    }
     set_state(sk, ctx, TcpState::SynSent);
     ctx.mib.inc(Counter::TcpActiveOpens);
     // A SYN's time counts from the first (Linux `tcp_connect`), not from the first that is repeated.
@@ -117,7 +126,7 @@ pub(crate) fn init_rcv_mss(sk: &mut TcpSock) {
         .advmss
         .min(sk.tx.mss_cache)
         .min(half)
-        .clamp(88, MSS_DEFAULT);
+        .clamp(MIN_MSS, MSS_DEFAULT);
 }
 
 /// Our SYN is acknowledged (Linux `tcp_finish_connect`, and the SYN_RECV part of `tcp_rcv_state_process`).

@@ -87,6 +87,26 @@ pub(crate) fn abort(sk: &mut TcpSock, ctx: &mut Ctx) {
     done(sk, ctx);
 }
 
+/// Ends the connection at once by its owner's will, with a RST where the peer would otherwise wait (Linux
+/// `tcp_disconnect`): not once both sides have said that they are through. Whether a RST goes out.
+pub(crate) fn dissolve(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
+    let open = StateSet::of(&[
+        TcpState::Established,
+        TcpState::CloseWait,
+        TcpState::FinWait1,
+        TcpState::FinWait2,
+        TcpState::SynRecv,
+    ]);
+    let through = StateSet::of(&[TcpState::Closing, TcpState::LastAck]);
+    let resets = sk.rx.state.is_in(open) || sk.has_unsent() && sk.rx.state.is_in(through);
+    if resets {
+        abort(sk, ctx);
+    } else {
+        end(sk, ctx);
+    }
+    resets
+}
+
 /// The states that close moves on, and to where (Linux `new_state`).
 fn after_close(state: TcpState) -> Option<TcpState> {
     match state {
@@ -144,10 +164,10 @@ pub(crate) fn close(sk: &mut TcpSock, ctx: &mut Ctx) {
         abort(sk, ctx);
         return;
     }
-    if sk.cold.opts.linger == Some(Duration::ZERO) {
+    if sk.cold.opts.linger && sk.cold.opts.linger_time.is_zero() {
         // Linux counts it so; `AbortOnLinger` is for TCP_LINGER2.
         ctx.mib.inc(Counter::TcpExtTCPAbortOnData);
-        abort(sk, ctx);
+        dissolve(sk, ctx);
         return;
     }
     sk.rx.features.insert(Features::RCV_SHUTDOWN);

@@ -57,6 +57,10 @@ pub(crate) fn build(
         dst,
         tos: req.tos,
         ttl: opts.ttl.unwrap_or(ctx.sysctl.ip_default_ttl as u8),
+        id: opts
+            .mtu_discover
+            .may_fragment()
+            .then_some(req.ts_offset as u16),
     }
 }
 

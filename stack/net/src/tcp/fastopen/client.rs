@@ -90,10 +90,11 @@ fn permit(sk: &mut TcpSock, ctx: &mut Ctx) -> Permit {
         return Permit::Bare(None);
     }
     fastopen.active.trial = pause > 0 && ctx.fastopen.black_hole.times > 0;
-    if known.mss > 0 {
-        let user = sk.cold.opts.user_mss.unwrap_or(u16::MAX);
-        sk.warm.mss_clamp = known.mss.min(user);
-    }
+    sk.warm.mss_clamp = match known.mss {
+        // As if the peer took what we take.
+        0 => sk.warm.advmss,
+        mss => mss.min(sk.cold.opts.user_mss.unwrap_or(u16::MAX)),
+    };
     if ctx.sysctl.tcp_fastopen & CLIENT_NO_COOKIE != 0 || fastopen.no_cookie {
         return Permit::Data(None);
     }

@@ -3,6 +3,7 @@
 
 use crate::core::{Ctx, Lent};
 use crate::drop::DropReason;
+use crate::sock::readable;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::input::ofo::Added;
@@ -90,14 +91,18 @@ pub(crate) fn append(
         if sk.rx.features.contains(Features::RX_STAMPS) {
             stamps::arrived(sk, tail + u64::from(len), ctx.now);
         }
+        sk.rx.rcv_nxt += len;
         wake_reader(sk);
+        return;
     }
     sk.rx.rcv_nxt += len;
 }
 
-/// There is something to read.
+/// There is something to read. Who polls is woken for SO_RCVLOWAT octets (Linux `tcp_data_ready`); others look for
+/// themselves.
 pub(crate) fn wake_reader(sk: &mut TcpSock) {
-    if !mutant!("reader_not_woken") {
+    let polled = sk.rx.features.contains(Features::WATCHED) && sk.warm.lent == 0;
+    if !mutant!("reader_not_woken") && (!polled || sk.warm.fin_received || readable::is_ready(sk)) {
         sk.note(Readiness::IN);
     }
 }

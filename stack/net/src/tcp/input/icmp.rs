@@ -43,6 +43,9 @@ pub(crate) fn mtu_reduced(sk: &mut TcpSock, ctx: &mut Ctx, seq: SeqNum) {
     }
     let before = sk.tx.mss_cache;
     sk.warm.dst.generation = 0;
+    if !sk.cold.opts.mtu_discover.resends_at_once() {
+        return;
+    }
     output::sync_mss(sk, ctx);
     if sk.tx.mss_cache >= before {
         return;

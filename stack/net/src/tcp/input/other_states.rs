@@ -170,9 +170,10 @@ fn is_past_fin(sk: &TcpSock, seg: &Segment) -> bool {
     sk.rx.state.is_in(ended) && !seg.seq.before(sk.rx.rcv_nxt)
 }
 
-/// New octets for an end that has stopped reading.
+/// New octets for an end that has closed, or has stopped reading and writing. One that opens only now takes them.
 fn nobody_reads(sk: &TcpSock, seg: &Segment) -> bool {
     sk.rx.features.contains(Features::RCV_SHUTDOWN)
+        && sk.rx.state != TcpState::Established
         && seg.seq != seg.end_seq()
         && (seg.seq + seg.len).after(sk.rx.rcv_nxt)
 }

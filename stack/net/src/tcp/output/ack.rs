@@ -60,6 +60,7 @@ pub(crate) fn send_record(sk: &mut TcpSock, ctx: &mut Ctx) {
         dst: sk.warm.dst,
         tos: ip.tos,
         ttl: ip.ttl,
+        id: ip.id,
     };
     md5::sign_own(sk, &mut ctl);
     ctx.push_ctl(ctl);

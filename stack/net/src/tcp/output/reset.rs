@@ -37,6 +37,7 @@ pub(crate) fn active(sk: &mut TcpSock, ctx: &mut Ctx) {
         dst: sk.warm.dst,
         tos: ip.tos,
         ttl: ip.ttl,
+        id: ip.id,
     };
     md5::sign_own(sk, &mut ctl);
     ctx.push_ctl(ctl);
@@ -77,5 +78,6 @@ pub(crate) fn from_reply(tuple: Tuple, reply: &Reply, dst: Dst, ttl: u8) -> Ctl 
         dst,
         tos: reply.tos,
         ttl,
+        id: None,
     }
 }

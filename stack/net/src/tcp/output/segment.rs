@@ -141,6 +141,11 @@ pub(crate) fn ip_fields(sk: &TcpSock, ctx: &Ctx) -> IpFields {
     IpFields {
         tos: sk.tx.tos,
         ttl: sk.cold.opts.ttl.unwrap_or(ctx.sysctl.ip_default_ttl as u8),
+        id: sk.cold.opts.mtu_discover.may_fragment().then(|| {
+            // One after the other, from a number that strangers cannot know.
+            let first = sk.rx.ts_offset as u16;
+            first.wrapping_add(sk.warm.counts.segs_out as u16)
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ids::SockId;
 use crate::sock::bhash::Claim;
 use crate::sock::error::SockError;
-use crate::sock::options::KeptValues;
+use crate::sock::options::{KeptValues, MtuDiscover};
 use crate::tcp::fastopen::SockFastOpen;
 use crate::tcp::sock::counts::Events;
 use crate::tcp::sock::listen::Listen;
@@ -27,7 +27,9 @@ pub(crate) struct Options {
     pub reuse_addr: bool,
     pub reuse_port: bool,
     pub keepalive: bool,
-    pub linger: Option<Duration>,
+    /// SO_LINGER, and its time, which outlives it.
+    pub linger: bool,
+    pub linger_time: Duration,
     pub rcvtimeo: Option<Duration>,
     pub sndtimeo: Option<Duration>,
     pub rcvlowat: u32,
@@ -61,7 +63,7 @@ pub(crate) struct Options {
     pub freebind: bool,
     pub bind_address_no_port: bool,
     /// IP_MTU_DISCOVER.
-    pub mtu_discover: u8,
+    pub mtu_discover: MtuDiscover,
     /// TCP_WINDOW_CLAMP, octets; 0 is none.
     pub window_clamp: u32,
     pub thin_linear_timeouts: bool,
@@ -83,7 +85,8 @@ impl Options {
             reuse_addr: false,
             reuse_port: false,
             keepalive: false,
-            linger: None,
+            linger: false,
+            linger_time: Duration::ZERO,
             rcvtimeo: None,
             sndtimeo: None,
             rcvlowat: 1,
@@ -107,7 +110,7 @@ impl Options {
             inq: false,
             freebind: false,
             bind_address_no_port: false,
-            mtu_discover: 1,
+            mtu_discover: MtuDiscover::default(),
             window_clamp: 0,
             thin_linear_timeouts: false,
             rto_max_ms: None,

@@ -172,7 +172,7 @@ fn a_complete_handshake_gives_its_place_back() {
     let (_, child) = opened(&mut lab, 3011);
     // So does a child that ends before.
     lab.stack
-        .set_option(lab.now, child, SockOpt::Linger(Some(Duration::ZERO)))
+        .set_option(lab.now, child, SockOpt::Linger(true, Duration::ZERO))
         .unwrap();
     let now = lab.now;
     let mut buf = [0; 5];
