@@ -7,11 +7,13 @@ use crate::sock::errqueue;
 use crate::sock::flags::MsgFlags;
 use crate::sock::msg::{Received, SendMsg};
 use crate::sock::space::{self, Asks};
+use crate::tcp::chrono::Kind;
 use crate::tcp::fastopen::{client, server};
 use crate::tcp::input::acking;
 use crate::tcp::input::urg::{self, Taken};
 use crate::tcp::output::write::MAX_BURST;
 use crate::tcp::output::{self, eor};
+use crate::tcp::rate;
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, Nonagle};
 use crate::tcp::stamps;
@@ -80,6 +82,7 @@ impl Stack {
             return self.send_syn_data(s, data);
         }
         may_send(sk, before)?;
+        rate::check_app_limited(sk);
         let taken = match queue(sk, ctx, data) {
             Ok(taken) => taken,
             // A wish for memory has a timer. A wish for room changes nothing that the flow could act on.
@@ -91,6 +94,7 @@ impl Stack {
         };
         push(sk, msg.flags, taken, data.len());
         if taken > 0 {
+            sk.warm.chrono.start(now, Kind::Busy);
             stamps::queued(sk, msg);
         }
         // What a service answers settles when it has taken what it was lent.

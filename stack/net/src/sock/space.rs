@@ -5,6 +5,7 @@ use crate::core::{Ctx, Stack};
 use crate::ids::SockId;
 use crate::sock::readiness::Readiness;
 use crate::sysctl::Sysctl;
+use crate::tcp::chrono::Kind;
 use crate::tcp::output::eor;
 use crate::tcp::output::nagle::{self, Partial};
 use crate::tcp::sock::TcpSock;
@@ -97,6 +98,7 @@ fn new_space(sk: &mut TcpSock, ctx: &Ctx) {
     expand_sndbuf(sk, ctx);
     if is_writeable(sk, &ctx.sysctl) {
         sk.warm.no_space = false;
+        sk.warm.chrono.stop(ctx.now, Kind::Buffer);
         sk.note(Readiness::OUT);
     }
 }

@@ -67,7 +67,7 @@ tcp_info! {
     options: u8,
     /// Shift of the windows we are given (low four bits) and of those we give.
     wscale: u8,
-    /// Bit 0: the delivery rate was limited by the application. Always set: there is no rate sampling yet.
+    /// Bit 0: the delivery rate was limited by the application.
     delivery_rate_flags: u8,
     /// Retransmission time-out.
     rto: u32,
@@ -137,13 +137,13 @@ tcp_info! {
     data_segs_in: u32,
     /// Segments sent with payload.
     data_segs_out: u32,
-    /// Always 0: there is no rate sampling yet.
+    /// Octets per second that the last sample saw delivered.
     delivery_rate: u64,
-    /// Always 0: times are not kept (`tcp_chrono_*`).
+    /// Time with anything to send or to be acknowledged.
     busy_time: u64,
-    /// Always 0, likewise.
+    /// Of it, held up by the peer's window.
     rwnd_limited: u64,
-    /// Always 0, likewise.
+    /// Of it, held up by the send buffer.
     sndbuf_limited: u64,
     /// Segments delivered.
     delivered: u32,
@@ -281,7 +281,9 @@ impl TcpInfo {
             CaState::Recovery => 3,
             CaState::Loss => 4,
         };
-        self.delivery_rate_flags = 1;
+        let rate = &sk.warm.rate;
+        self.delivery_rate_flags = u8::from(rate.is_app_limited());
+        self.delivery_rate = rate.octets_per_second(sk.tx.mss_cache);
         self.retransmits = recovery.retransmits;
         self.probes = sk.warm.timers.probes_out;
         self.backoff = sk.warm.timers.backoff;
@@ -305,6 +307,10 @@ impl TcpInfo {
         } else {
             (INITIAL_RTTVAR, u32::MAX)
         };
+        let [busy, window, buffer] = sk.warm.chrono.times(now).map(|ms| u64::from(ms) * 1000);
+        self.busy_time = busy;
+        self.rwnd_limited = window;
+        self.sndbuf_limited = buffer;
         let now = now.as_millis() as u32;
         self.last_data_sent = now.wrapping_sub(sk.tx.lsndtime);
         self.last_data_recv = now.wrapping_sub(sk.rx.lrcvtime);

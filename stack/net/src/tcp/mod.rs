@@ -1,6 +1,7 @@
 //! TCP (RFC 9293) with Linux's semantics. A segment comes in through `demux`, `input` and what that calls; bytes
 //! leave through `output`. TCP proper never sees more of an address than the tuple it was found by.
 
+pub(crate) mod chrono;
 pub(crate) mod cong;
 pub(crate) mod conn;
 pub(crate) mod demux;
@@ -12,6 +13,7 @@ pub mod md5;
 pub(crate) mod mem;
 pub(crate) mod output;
 pub(crate) mod pressure;
+pub(crate) mod rate;
 pub(crate) mod recovery;
 pub(crate) mod rtt;
 pub(crate) mod segment;

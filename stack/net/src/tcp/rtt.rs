@@ -145,6 +145,11 @@ impl Rtt {
     }
 
     /// Least RTT of the last minutes; zero before the first sample.
+    pub(crate) const fn min_us(&self) -> u32 {
+        self.min_us
+    }
+
+    /// The same as a duration; zero without a sample.
     pub(crate) fn min(&self) -> Duration {
         if self.min_us == u32::MAX {
             Duration::ZERO

@@ -30,7 +30,7 @@ fn may_grow(sk: &TcpSock, ctx: &Ctx, facts: &AckFacts) -> bool {
 }
 
 /// The window only grows when it was what held sending back (RFC 7661; Linux `tcp_is_cwnd_limited`).
-fn is_cwnd_limited(sk: &TcpSock) -> bool {
+pub(crate) fn is_cwnd_limited(sk: &TcpSock) -> bool {
     sk.tx.cwnd_limited
         || sk.tx.snd_cwnd < sk.tx.snd_ssthresh && sk.tx.snd_cwnd < 2 * sk.tx.max_packets_out
 }

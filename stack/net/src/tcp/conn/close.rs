@@ -6,6 +6,7 @@ use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
 use crate::stats::Counter;
 use crate::tcp::TIMEWAIT_MS;
+use crate::tcp::chrono::Kind;
 use crate::tcp::fastopen::server;
 use crate::tcp::input::Fate;
 use crate::tcp::output;
@@ -18,6 +19,7 @@ use crate::tcp::stamps;
 use crate::tcp::state::{SYNCHRONIZED, StateSet, TcpState, set_state};
 use crate::tcp::timer;
 use core::time::Duration;
+use millrace_wire::time::Instant;
 
 /// The connection is over: nothing more is sent, timers stop, the owner hears of it (Linux `tcp_done`).
 pub(crate) fn done(sk: &mut TcpSock, ctx: &mut Ctx) {
@@ -47,6 +49,7 @@ pub(crate) fn end(sk: &mut TcpSock, ctx: &mut Ctx) {
 fn purge(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.cold.events.acked_at_end = Some(counts::bytes_acked(sk));
     sk.records.clear();
+    sk.warm.chrono.idle(ctx.now);
     sk.warm.timers.ack = None;
     sk.warm.timers.rtx = None;
     sk.warm.timers.keep = None;
@@ -117,8 +120,9 @@ fn after_close(state: TcpState) -> Option<TcpState> {
 }
 
 /// Queues our FIN behind the last octet.
-fn send_fin(sk: &mut TcpSock) {
+fn send_fin(sk: &mut TcpSock, now: Instant) {
     sk.tx.fin_queued = true;
+    sk.warm.chrono.start(now, Kind::Busy);
     sk.rx.features.insert(Features::SEND_SHUTDOWN);
 }
 
@@ -140,7 +144,7 @@ pub(crate) fn shutdown_write(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
     if let Some(next) = after_close(sk.rx.state) {
         set_state(sk, ctx, next);
-        send_fin(sk);
+        send_fin(sk, ctx.now);
         sk.rx.predict = false;
     }
 }

@@ -10,7 +10,7 @@ use crate::tcp::input::{ecn, fast, validate};
 use crate::tcp::output;
 use crate::tcp::recovery::machine::{self, AckFacts, CaState};
 use crate::tcp::recovery::rack::{self, Retransmitted};
-use crate::tcp::recovery::records::Cleaned;
+use crate::tcp::recovery::records::{Cleaned, Marks};
 use crate::tcp::recovery::scoreboard;
 use crate::tcp::segment::Segment;
 use crate::tcp::sock::TcpSock;
@@ -169,6 +169,10 @@ fn count_delivered(sk: &mut TcpSock, ctx: &mut Ctx, facts: &AckFacts) {
     let delivered = u64::from(facts.delivered);
     ctx.mib.add(Counter::TcpExtTCPDelivered, delivered);
     sk.warm.counts.delivered = sk.warm.counts.delivered.wrapping_add(facts.delivered);
+    if facts.delivered > 0 {
+        let (total, min_rtt) = (sk.warm.counts.delivered, sk.warm.rtt.min_us());
+        sk.warm.rate.on_ack(ctx.now, total, facts.sample, min_rtt);
+    }
     if facts.ece {
         ctx.mib.add(Counter::TcpExtTCPDeliveredCE, delivered);
         let sum = &mut sk.cold.events.delivered_ce;
@@ -222,6 +226,7 @@ fn apply_sack(
         return None;
     }
     let sacked = scoreboard::tag(sk, ctx, options.sack.as_slice(), ack);
+    facts.sample = sacked.sample;
     facts.dsack = sacked.duplicates > 0;
     facts.dsack_of_probe = sacked.of_probe;
     facts.data_sacked = sacked.segments > 0;
@@ -257,13 +262,17 @@ fn advance_una(
     if sk.warm.recovery.state != CaState::Loss {
         sk.warm.recovery.retrans_stamp = None;
     }
-    if let Some((sent, end, retransmitted)) = cleaned.newest {
-        let copy = if retransmitted {
+    if let Some(newest) = &cleaned.newest {
+        let copy = if newest.marks.contains(Marks::EVER_RETRANS) {
             Retransmitted::Yes
         } else {
             Retransmitted::No
         };
-        rack::delivered(sk, ctx.now, sent, end, copy);
+        rack::delivered(sk, ctx.now, newest.sent_at, newest.end, copy);
+        sk.warm.rate.on_delivered(&mut facts.sample, newest);
+    }
+    if sk.records.is_empty() && !sk.has_unsent() {
+        sk.warm.chrono.idle(ctx.now);
     }
     sample_rtt(sk, ctx, &cleaned, sacked_at, facts);
     ctx.confirm_neighbour(sk);

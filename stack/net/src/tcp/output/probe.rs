@@ -89,11 +89,14 @@ fn send_new(
     if packets == 0 {
         return Turn::Full;
     }
+    let (idle, delivered) = (sk.records.is_empty(), sk.warm.counts.delivered);
+    let (snapshot, limited) = sk.warm.rate.on_sent(ctx.now, idle, delivered);
     sk.records.push(TxRecord {
         seq,
         end: seq + octets,
         sent_at: ctx.now,
-        marks,
+        snapshot,
+        marks: marks | limited,
     });
     sk.tx.snd_nxt = seq + octets;
     ctx.mib.inc(Counter::TcpExtTCPOrigDataSent);

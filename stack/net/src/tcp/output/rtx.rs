@@ -4,6 +4,7 @@ use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::tcp::output::Turn;
 use crate::tcp::output::segment::{self, Job, Path};
+use crate::tcp::rate;
 use crate::tcp::recovery::machine::CaState;
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
@@ -157,6 +158,7 @@ fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32, copy: Copy) 
     sk.cold.events.total_retrans += 1;
     sk.cold.events.bytes_retrans += u64::from(len);
     ctx.mib.inc(Counter::TcpRetransSegs);
+    rate::sent_again(sk, ctx, index);
     if copy == Copy::Probe {
         sk.records.mark_probed(index, ctx.now);
     } else {

@@ -9,6 +9,7 @@ use crate::tcp::fastopen;
 use crate::tcp::input::{acking, ecn};
 use crate::tcp::md5;
 use crate::tcp::output::{Turn, urg, window};
+use crate::tcp::rate::Snapshot;
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{EcnFlags, Features, Nonagle, Want};
@@ -314,6 +315,8 @@ pub(crate) fn send_syn(
         seq,
         end,
         sent_at: ctx.now,
+        // A handshake is no sample.
+        snapshot: Snapshot::default(),
         marks: Marks::SYN,
     });
     if data > 0 {
@@ -321,6 +324,7 @@ pub(crate) fn send_syn(
             seq: end,
             end: end + data,
             sent_at: ctx.now,
+            snapshot: Snapshot::default(),
             marks: Marks::PUSHED,
         });
         sk.tx.pushed_seq = end + data;

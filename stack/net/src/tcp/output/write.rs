@@ -4,6 +4,7 @@
 use crate::core::Ctx;
 use crate::sock::space;
 use crate::stats::Counter;
+use crate::tcp::chrono::{self, Kind};
 use crate::tcp::cong;
 use crate::tcp::output::Turn;
 use crate::tcp::output::eor;
@@ -49,7 +50,7 @@ pub(crate) fn xmit(
         cong::restart_after_idle(sk, ctx);
     }
     let mut share = MAX_BURST;
-    let mut cwnd_limited = false;
+    let (mut cwnd_limited, mut window_limited) = (false, false);
     let turn = loop {
         if !sk.has_unsent() {
             break Turn::Done;
@@ -70,6 +71,7 @@ pub(crate) fn xmit(
         let train = (sk.tx.snd_cwnd >> 1).max(1);
         let segs = quota.min(train).min(room).min(share);
         let Some(allowed) = short(sk, segs).or_else(|| look(sk, segs)) else {
+            window_limited = is_window_shut(sk);
             break Turn::Done;
         };
         let sent = send(sk, ctx, path, batch, &allowed);
@@ -78,7 +80,15 @@ pub(crate) fn xmit(
         }
         share = share.saturating_sub(sent);
     };
+    if window_limited {
+        sk.warm.chrono.start(ctx.now, Kind::Window);
+    } else {
+        sk.warm.chrono.stop(ctx.now, Kind::Window);
+    }
     validate_cwnd(sk, cwnd_limited);
+    if sk.warm.no_space && !cong::is_cwnd_limited(sk) {
+        chrono::check_buffer(sk, ctx.now);
+    }
     space::check(sk, ctx);
     if sk.records.is_empty()
         && sk.has_unsent()
@@ -114,6 +124,13 @@ fn short(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
     });
     debug_assert_eq!(allowed, look(sk, segs));
     allowed
+}
+
+/// The next segment does not fit into the peer's window (Linux `tcp_snd_wnd_test`).
+fn is_window_shut(sk: &TcpSock) -> bool {
+    let unsent = sk.end_of_queue().bytes_since(sk.tx.snd_nxt);
+    let next = unsent.min(u32::from(segment::current_mss(sk)));
+    (sk.tx.snd_nxt + next).after(sk.tx.wnd_end())
 }
 
 /// How much may go out as one super-segment of at most `segs` packets.
@@ -229,13 +246,16 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, sent: &Sent, last: Marks) {
     let mut at = sk.tx.snd_nxt;
     let end = at + octets;
     let first_in_flight = sk.records.is_empty();
+    let delivered = sk.warm.counts.delivered;
+    let (snapshot, limited) = sk.warm.rate.on_sent(ctx.now, first_in_flight, delivered);
     while at.before(end) {
         let next = (at + mss).min(end);
         sk.records.push(TxRecord {
             seq: at,
             end: next,
             sent_at: ctx.now,
-            marks: if next == end { last } else { Marks::default() },
+            snapshot,
+            marks: if next == end { last | limited } else { limited },
         });
         if next.bytes_since(at) < mss {
             sk.tx.snd_sml = next;
@@ -243,7 +263,8 @@ fn note_sent(sk: &mut TcpSock, ctx: &mut Ctx, sent: &Sent, last: Marks) {
         at = next;
     }
     if fin {
-        sk.records.append_fin(at, ctx.now, octets > 0);
+        sk.records
+            .append_fin(at, ctx.now, octets > 0, (snapshot, limited));
         at += 1;
     }
     sk.tx.snd_nxt = at;

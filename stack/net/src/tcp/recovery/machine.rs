@@ -4,6 +4,7 @@ use crate::core::Ctx;
 use crate::stats::Counter;
 use crate::tcp::cong;
 use crate::tcp::input::ecn;
+use crate::tcp::rate::Sample;
 use crate::tcp::recovery::rack::{self, Rack};
 use crate::tcp::recovery::records::Marks;
 use crate::tcp::recovery::scoreboard;
@@ -84,6 +85,8 @@ pub(crate) struct AckFacts {
     /// The transmission timer starts anew.
     pub rearm: bool,
     pub ecr: Option<u32>,
+    /// What was sent last of all that it delivers.
+    pub sample: Option<Sample>,
 }
 
 impl AckFacts {

@@ -1,6 +1,7 @@
 //! Transmission records: what Linux keeps in the skbs of the retransmission queue besides bytes. One record per
 //! segment sent and not acknowledged, in order of sequence number.
 
+use crate::tcp::rate::Snapshot;
 use bitflags::bitflags;
 use millrace_wire::seq::SeqNum;
 use millrace_wire::time::Instant;
@@ -27,6 +28,8 @@ bitflags! {
         const FIN = 32;
         /// Ends what was pushed: it carries PSH whenever it is sent.
         const PUSHED = 64;
+        /// The application was what limited the rate when it was sent.
+        const APP_LIMITED = 128;
     }
 }
 
@@ -37,6 +40,8 @@ pub(crate) struct TxRecord {
     pub end: SeqNum,
     /// When it was sent last.
     pub sent_at: Instant,
+    /// What had been delivered then.
+    pub snapshot: Snapshot,
     pub marks: Marks,
 }
 
@@ -56,8 +61,8 @@ pub(crate) struct Cleaned {
     pub last_sent: Option<Instant>,
     /// One of them had been retransmitted.
     pub retransmitted: bool,
-    /// The last sent of the removed records: time and end, and whether it had been retransmitted.
-    pub newest: Option<(Instant, SeqNum, bool)>,
+    /// The last sent of the removed records that had not been reported.
+    pub newest: Option<TxRecord>,
 }
 
 /// Whether duplicate ACKs told of more than can be.
@@ -121,7 +126,13 @@ impl Records {
     }
 
     /// A FIN went out at `seq`: with the last record when it carried data (`with_data`), else alone.
-    pub(crate) fn append_fin(&mut self, seq: SeqNum, now: Instant, with_data: bool) {
+    pub(crate) fn append_fin(
+        &mut self,
+        seq: SeqNum,
+        now: Instant,
+        with_data: bool,
+        (snapshot, limited): (Snapshot, Marks),
+    ) {
         if with_data && let Some(last) = self.queue.back_mut() {
             last.end = seq + 1;
             last.marks.insert(Marks::FIN);
@@ -130,7 +141,8 @@ impl Records {
                 seq,
                 end: seq + 1,
                 sent_at: now,
-                marks: Marks::FIN,
+                snapshot,
+                marks: Marks::FIN | limited,
             });
         }
     }
@@ -165,9 +177,12 @@ impl Records {
                 cleaned.last_sent = Some(r.sent_at);
             }
             if !r.marks.contains(Marks::SACKED)
-                && cleaned.newest.is_none_or(|(at, _, _)| r.sent_at >= at)
+                && cleaned
+                    .newest
+                    .as_ref()
+                    .is_none_or(|newest| r.sent_at >= newest.sent_at)
             {
-                cleaned.newest = Some((r.sent_at, r.end, r.marks.contains(Marks::EVER_RETRANS)));
+                cleaned.newest = Some(r);
             }
         }
         if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
@@ -242,6 +257,15 @@ impl Records {
         }
         r.marks.insert(Marks::EVER_RETRANS);
         r.sent_at = now;
+    }
+
+    /// What was known when the record was sent last.
+    pub(crate) fn set_snapshot(&mut self, index: usize, snapshot: Snapshot, limited: Marks) {
+        if let Some(r) = self.queue.get_mut(index) {
+            r.snapshot = snapshot;
+            r.marks.remove(Marks::APP_LIMITED);
+            r.marks.insert(limited);
+        }
     }
 
     /// The first record, a SYN, went out in another form.

@@ -2,6 +2,7 @@
 
 use crate::core::Ctx;
 use crate::stats::Counter;
+use crate::tcp::rate::Sample;
 use crate::tcp::recovery::machine::{self, CaState};
 use crate::tcp::recovery::rack::{self, Retransmitted};
 use crate::tcp::recovery::records::{Limited, Marks};
@@ -21,6 +22,8 @@ pub(crate) struct Sacked {
     pub of_probe: bool,
     /// When the earliest newly reported record that was sent once was sent.
     pub first_sent: Option<Instant>,
+    /// What was sent last of the newly reported.
+    pub sample: Option<Sample>,
 }
 
 /// Applies the SACK blocks of one ACK.
@@ -172,6 +175,7 @@ fn tag_block(
                 }
                 out.first_sent = Some(out.first_sent.map_or(r.sent_at, |f| f.min(r.sent_at)));
             }
+            sk.warm.rate.on_delivered(&mut out.sample, &r);
             sk.records.mark_sacked(index);
             out.segments += 1;
             rack::delivered(sk, now, r.sent_at, r.end, copy);

@@ -4,7 +4,9 @@ use crate::dst::Dst;
 use crate::ids::SockId;
 use crate::sock::error::SockError;
 use crate::sock::readiness::Readiness;
+use crate::tcp::chrono::Chrono;
 use crate::tcp::input::ofo::Ofo;
+use crate::tcp::rate::Rate;
 use crate::tcp::recovery::machine::Recovery;
 use crate::tcp::rtt::Rtt;
 use crate::tcp::sock::counts::Counts;
@@ -64,6 +66,8 @@ pub(crate) struct Warm {
     /// Value that the owner attached.
     pub user: u64,
     pub counts: Counts,
+    pub rate: Rate,
+    pub chrono: Chrono,
     /// Receive-buffer autotuning: position, octets and time of the last measure.
     pub drs: crate::tcp::mem::Drs,
 }
@@ -99,6 +103,8 @@ impl Warm {
             advmss: 536,
             user: 0,
             counts: Counts::default(),
+            rate: Rate::default(),
+            chrono: Chrono::default(),
             drs: crate::tcp::mem::Drs::default(),
         }
     }
