@@ -19,6 +19,7 @@ mod options;
 mod ports;
 mod random_calls;
 mod states;
+mod window;
 
 /// Frames on their way to one side.
 #[derive(Default)]

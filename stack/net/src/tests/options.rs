@@ -2,7 +2,7 @@
 
 use super::*;
 
-type Pair = Net<Nobody, Nobody>;
+pub(super) type Pair = Net<Nobody, Nobody>;
 
 fn set(stack: &mut Stack, now: Instant, s: SockId, options: &[SockOpt]) {
     for option in options {
@@ -11,7 +11,7 @@ fn set(stack: &mut Stack, now: Instant, s: SockId, options: &[SockOpt]) {
 }
 
 /// A listener at B:80 and a client at A, both with options before they begin.
-fn opened(on_client: &[SockOpt], on_listener: &[SockOpt]) -> (Pair, SockId, SockId) {
+pub(super) fn opened(on_client: &[SockOpt], on_listener: &[SockOpt]) -> (Pair, SockId, SockId) {
     let mut net = Net::new(LinkKind::Ip, (Nobody, Nobody));
     let l = net.b.tcp_socket().unwrap();
     set(&mut net.b, net.now, l, on_listener);

@@ -146,6 +146,11 @@ fn after_ack(sk: &mut TcpSock, ctx: &mut Ctx, mut facts: AckFacts, in_network: b
     if sk.warm.recovery.tlp_high_seq.is_some() {
         machine::process_tlp_ack(sk, ctx, &facts);
     }
+    let rack = &mut sk.warm.recovery.rack;
+    if rack.duplicate_seen || rack.extra_steps > 0 {
+        let prior = facts.sample.map(|sample| sample.prior_delivered());
+        rack::update_reo_wnd(rack, prior, sk.warm.counts.delivered);
+    }
     if in_network && facts.is_dubious(sk) || facts.dsack {
         machine::fast_retransmit_alert(sk, ctx, &mut facts);
     }

@@ -2,8 +2,8 @@
 
 use crate::core::Ctx;
 use crate::stats::Counter;
-use crate::tcp::output::Turn;
 use crate::tcp::output::segment::{self, Job, Path};
+use crate::tcp::output::{Turn, write};
 use crate::tcp::rate;
 use crate::tcp::recovery::machine::CaState;
 use crate::tcp::recovery::records::{Marks, TxRecord};
@@ -159,6 +159,9 @@ fn account(sk: &mut TcpSock, ctx: &mut Ctx, index: usize, len: u32, copy: Copy) 
     sk.cold.events.bytes_retrans += u64::from(len);
     ctx.mib.inc(Counter::TcpRetransSegs);
     rate::sent_again(sk, ctx, index);
+    if len > 0 {
+        write::event_data_sent(sk, ctx);
+    }
     if copy == Copy::Probe {
         sk.records.mark_probed(index, ctx.now);
     } else {

@@ -127,6 +127,7 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &mut
                 return;
             }
             end_reduction(sk);
+            forget_reordering(sk);
         }
         _ => {}
     }
@@ -165,6 +166,12 @@ pub(crate) fn fast_retransmit_alert(sk: &mut TcpSock, ctx: &mut Ctx, facts: &mut
     }
 }
 
+/// An episode more without a duplicate (Linux `tcp_try_undo_recovery`).
+fn forget_reordering(sk: &mut TcpSock) {
+    let persist = &mut sk.warm.recovery.rack.persist;
+    *persist = persist.saturating_sub(1);
+}
+
 /// In Loss: is it over? (Linux `tcp_process_loss`.)
 fn go_on_after_timeout(sk: &mut TcpSock, ctx: &mut Ctx, facts: &mut AckFacts) {
     let recovery = &sk.warm.recovery;
@@ -172,6 +179,7 @@ fn go_on_after_timeout(sk: &mut TcpSock, ctx: &mut Ctx, facts: &mut AckFacts) {
         if !holds_on(sk) {
             sk.warm.recovery.state = CaState::Open;
             sk.warm.recovery.retrans_stamp = None;
+            forget_reordering(sk);
         }
     } else if is_reno(sk) {
         if sk.tx.snd_nxt.after(recovery.high_seq) && facts.is_duplicate() {

@@ -20,6 +20,36 @@ pub(crate) struct Rack {
     pub advanced: bool,
     /// Reordering was seen on this connection.
     pub reordering_seen: bool,
+    /// A duplicate SACK told since the last change that something was repeated too early.
+    pub duplicate_seen: bool,
+    /// Steps of the reordering window beyond the first, and for how many recoveries without a duplicate they stay.
+    pub extra_steps: u8,
+    pub persist: u8,
+    /// Segments delivered when it last grew.
+    pub grown_at: u32,
+}
+
+/// Recoveries for which a larger reordering window stays (RFC 8985 §6.2 step 4; Linux `TCP_RACK_RECOVERY_THRESH`).
+const PERSIST: u8 = 16;
+
+/// Once per round trip in which duplicates were reported, the reordering window grows by a step (Linux
+/// `tcp_rack_update_reo_wnd`). `prior` segments had been delivered when the last of those that this ACK delivers was sent.
+pub(crate) fn update_reo_wnd(rack: &mut Rack, prior: Option<u32>, delivered: u32) {
+    let Some(prior) = prior.filter(|prior| *prior > 0) else {
+        return;
+    };
+    if (prior.wrapping_sub(rack.grown_at) as i32) < 0 {
+        // Of the round in which it grew.
+        rack.duplicate_seen = false;
+    }
+    if rack.duplicate_seen {
+        rack.extra_steps = rack.extra_steps.saturating_add(1).min(u8::MAX - 1);
+        rack.duplicate_seen = false;
+        rack.grown_at = delivered;
+        rack.persist = PERSIST;
+    } else if rack.persist == 0 {
+        rack.extra_steps = 0;
+    }
 }
 
 /// `a` was sent after `b` (RFC 8985 §6.2 `RACK_sent_after`).
@@ -67,7 +97,8 @@ fn reo_wnd(sk: &TcpSock, reordering: u32) -> Duration {
     {
         return Duration::ZERO;
     }
-    (sk.warm.rtt.min() / 4).min(sk.warm.rtt.srtt())
+    let steps = u32::from(recovery.rack.extra_steps) + 1;
+    (sk.warm.rtt.min() / 4 * steps).min(sk.warm.rtt.srtt())
 }
 
 /// Marks what is lost. Returns in what time more may follow (Linux `tcp_rack_detect_loss`).

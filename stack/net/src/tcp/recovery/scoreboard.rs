@@ -109,6 +109,9 @@ fn take_duplicate(
         .add(Counter::TcpExtTCPDSACKRecvSegs, u64::from(segments));
     out.duplicates = segments;
     out.of_probe = segments == 1 && sk.warm.recovery.tlp_high_seq == Some(first.end);
+    if sk.cold.events.reord_seen > 0 && !out.of_probe {
+        sk.warm.recovery.rack.duplicate_seen = true;
+    }
 }
 
 /// Segments that a duplicate SACK reports (Linux `tcp_dsack_seen`).

@@ -3,10 +3,12 @@
 use crate::core::Ctx;
 use crate::sock::error::SockError;
 use crate::stats::Counter;
+use crate::tcp::TIMEWAIT_MS;
 use crate::tcp::conn::close;
 use crate::tcp::conn::synack::SYNACK_RTO;
 use crate::tcp::fastopen;
 use crate::tcp::output;
+use crate::tcp::pressure;
 use crate::tcp::recovery::machine::{self, CaState};
 use crate::tcp::sock::TcpSock;
 use crate::tcp::sock::hot::{Features, INFINITE_SSTHRESH, Want};
@@ -55,6 +57,9 @@ pub(crate) fn timeout(sk: &mut TcpSock, ctx: &mut Ctx) {
         return;
     }
     ctx.mib.inc(Counter::TcpExtTCPTimeouts);
+    if orphan_must_go(sk, ctx) {
+        return;
+    }
     let over = is_over(sk, ctx);
     fastopen::client::detect_black_hole(sk, ctx, over);
     if over {
@@ -157,12 +162,68 @@ fn is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
     }
     let mut boundary = ctx.sysctl.tcp_retries2;
     if sk.rx.features.contains(Features::ORPHAN) {
-        boundary = match ctx.sysctl.tcp_orphan_retries {
-            0 => 8,
-            n => n,
-        };
+        boundary = orphan_retries(sk, ctx, sk.warm.rtt.rto() < rto_max(sk, ctx));
     }
     has_lasted(sk, ctx, boundary)
+}
+
+/// Time-outs that an orphan has (Linux `tcp_orphan_retries`): none once ICMP has told of trouble, but some while the
+/// time-outs have not grown to their bound (`alive`).
+fn orphan_retries(sk: &TcpSock, ctx: &Ctx, alive: bool) -> u32 {
+    match ctx.sysctl.tcp_orphan_retries {
+        _ if sk.cold.soft_err.is_some() && !alive => 0,
+        0 if alive => 8,
+        retries => retries,
+    }
+}
+
+/// A time-out of an orphan: whether it ends for want of room (Linux `tcp_write_timeout`).
+fn orphan_must_go(sk: &mut TcpSock, ctx: &mut Ctx) -> bool {
+    if !sk.rx.features.contains(Features::ORPHAN) || is_opening(sk) {
+        return false;
+    }
+    let alive = sk.warm.rtt.rto() < rto_max(sk, ctx);
+    let retries = orphan_retries(sk, ctx, alive);
+    let talks = alive || !has_lasted(sk, ctx, retries);
+    out_of_resources(
+        sk,
+        ctx,
+        if talks {
+            Farewell::Reset
+        } else {
+            Farewell::Recent
+        },
+    )
+}
+
+/// How an orphan that must go tells its peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    /// With a RST.
+    Reset,
+    /// Only if it has sent something lately, or waits for a window.
+    Recent,
+}
+
+/// Orphans that have been silent for long, or of which ICMP tells no good, count twice against `tcp_max_orphans` (Linux
+/// `tcp_out_of_resources`). One too many, or one when memory is out, ends.
+fn out_of_resources(sk: &mut TcpSock, ctx: &mut Ctx, farewell: Farewell) -> bool {
+    let silent = (ctx.now.as_millis() as u32).wrapping_sub(sk.tx.lsndtime);
+    let silent = Duration::from_millis(u64::from(silent));
+    let penalties = u32::from(silent > rto_max(sk, ctx) * 2 || farewell == Farewell::Recent)
+        + u32::from(sk.cold.soft_err.is_some());
+    let too_many = ctx.orphans << penalties > ctx.sysctl.tcp_max_orphans;
+    if !too_many && !pressure::is_out_of_memory(sk, ctx) {
+        return false;
+    }
+    let recent = silent <= Duration::from_millis(TIMEWAIT_MS);
+    let shut = sk.tx.snd_wnd == 0 && sk.records.is_empty();
+    ctx.mib.inc(Counter::TcpExtTCPAbortOnMemory);
+    if farewell == Farewell::Reset || recent || shut {
+        output::reset::active(sk, ctx);
+    }
+    close::done(sk, ctx);
+    true
 }
 
 /// TCP_USER_TIMEOUT has passed, or, without one, as much time as `boundary` doublings take (Linux
@@ -245,17 +306,6 @@ pub(crate) fn arm_probe0(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = Some((ctx.now + wait, Rtx::WindowProbe));
 }
 
-/// Nobody waits for an orphan's data: a peer that answers probes and never opens its window does not keep it for ever.
-/// The back-off judges, which answers do not reset.
-fn orphan_is_over(sk: &TcpSock, ctx: &Ctx) -> bool {
-    if !sk.rx.features.contains(Features::ORPHAN) {
-        return false;
-    }
-    let backoff = u32::from(sk.warm.timers.backoff);
-    let alive = sk.warm.rtt.rto() * (1 << backoff.min(20)) < rto_max(sk, ctx);
-    !alive && backoff >= ctx.sysctl.tcp_orphan_retries
-}
-
 /// Linux `tcp_probe_timer` and `tcp_send_probe0`.
 pub(crate) fn window_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     sk.warm.timers.rtx = None;
@@ -267,16 +317,21 @@ pub(crate) fn window_probe(sk: &mut TcpSock, ctx: &mut Ctx) {
     }
     let since = *sk.warm.timers.probes_since.get_or_insert(ctx.now);
     // As long as the peer answers (probes_out goes back to 0) the connection stays open (MUST-37).
-    let max_probes = if sk.rx.features.contains(Features::ORPHAN) {
-        match ctx.sysctl.tcp_orphan_retries {
-            0 => 8,
-            n => n,
-        }
-    } else {
-        ctx.sysctl.tcp_retries2
-    };
+    let orphan = sk.rx.features.contains(Features::ORPHAN);
+    let (mut max_probes, mut over) = (ctx.sysctl.tcp_retries2, false);
+    if orphan {
+        // Nobody waits for its data: a peer that answers probes and never opens its window does not keep it for ever. The
+        // back-off judges, which answers do not reset.
+        let backoff = u32::from(sk.warm.timers.backoff);
+        let alive = sk.warm.rtt.rto() * (1 << backoff.min(20)) < rto_max(sk, ctx);
+        max_probes = orphan_retries(sk, ctx, alive);
+        over = !alive && backoff >= max_probes;
+    }
     let limit = Duration::from_millis(u64::from(sk.cold.opts.user_timeout));
-    let over = !limit.is_zero() && ctx.now.since(since) >= limit || orphan_is_over(sk, ctx);
+    over |= !limit.is_zero() && ctx.now.since(since) >= limit;
+    if orphan && !over && out_of_resources(sk, ctx, Farewell::Reset) {
+        return;
+    }
     if over || u32::from(sk.warm.timers.probes_out) >= max_probes {
         give_up(sk, ctx);
         return;
