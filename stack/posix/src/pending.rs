@@ -111,10 +111,10 @@ impl Pending {
         now: Instant,
         returned: Return,
     ) -> Option<Return> {
-        // Of the two files of a splice one is a pipe, which closes at once.
-        let held = [self.file.take(), self.wait.also_held()];
+        let held = self.file.take().into_iter().chain(self.wait.also_held());
+        let held: Vec<FileId> = held.collect();
         let mut closing = None;
-        for file in held.into_iter().flatten() {
+        for file in held {
             closing = process.let_go(stack, now, file).or(closing);
         }
         match closing {
@@ -143,11 +143,13 @@ impl Wait {
         }
     }
 
-    /// A second file that the call holds.
-    fn also_held(&self) -> Option<FileId> {
+    /// Further files that the call holds. Of the two of a splice one is a pipe, which closes at once; of those of a poll
+    /// at most one lingers, as far as anybody can tell.
+    fn also_held(&self) -> Vec<FileId> {
         match self {
-            Self::Splice(wait) => Some(wait.held()),
-            _ => None,
+            Self::Splice(wait) => vec![wait.held()],
+            Self::Poll(wait) => wait.held().collect(),
+            _ => Vec::new(),
         }
     }
 

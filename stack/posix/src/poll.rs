@@ -49,10 +49,13 @@ impl Process {
     }
 }
 
-/// poll, which looks at its descriptors again each time.
+/// poll, which holds the files that it waits for: a descriptor that is closed meanwhile neither wakes it nor ends its
+/// file. What wakes it has it look up all descriptors again (Linux `do_poll`).
 #[derive(Debug)]
 pub(crate) struct PollWait {
     fds: Vec<PollFd>,
+    /// The file of each descriptor when the call began.
+    held: Vec<Option<FileId>>,
     pub deadline: Option<Instant>,
 }
 
@@ -72,14 +75,20 @@ pub(crate) fn poll(
     if fds.len() > process.files.limit() {
         return Return::fail(libc::EINVAL).into();
     }
+    let held = fds.iter().map(|entry| process.files.lookup(entry.fd));
     let mut wait = PollWait {
+        held: held.collect(),
         fds,
         deadline: deadline(now, timeout),
     };
-    match wait.step(process, stack, now) {
-        Some(returned) => returned.into(),
-        None => process.park(None, Wait::Poll(wait)),
+    if let Some(returned) = wait.look(process, stack, now) {
+        return returned.into();
     }
+    wait.held
+        .iter()
+        .flatten()
+        .for_each(|file| process.files.hold(*file));
+    process.park(None, Wait::Poll(wait))
 }
 
 impl PollWait {
@@ -89,6 +98,23 @@ impl PollWait {
         stack: &mut Stack,
         now: Instant,
     ) -> Option<Return> {
+        let wakes = |(entry, file): (&PollFd, &Option<FileId>)| {
+            file.is_some_and(|file| answer(process, stack, file, entry.events) != 0)
+        };
+        let woken = self.fds.iter().zip(&self.held).any(wakes);
+        if woken || self.deadline.is_some_and(|at| now >= at) {
+            self.look(process, stack, now)
+        } else {
+            None
+        }
+    }
+
+    /// The files that the call holds.
+    pub(crate) fn held(&self) -> impl Iterator<Item = FileId> {
+        self.held.iter().flatten().copied()
+    }
+
+    fn look(&mut self, process: &mut Process, stack: &mut Stack, now: Instant) -> Option<Return> {
         let look = |entry: &PollFd| revents(process, stack, *entry);
         let revents: Vec<_> = self.fds.iter().map(look).collect();
         let count = revents.iter().filter(|bits| **bits != 0).count();
@@ -105,6 +131,9 @@ fn revents(process: &mut Process, stack: &mut Stack, entry: PollFd) -> i16 {
     let Some(file) = process.files.lookup(entry.fd) else {
         return libc::POLLNVAL;
     };
-    let asked = entry.events | libc::POLLERR | libc::POLLHUP;
-    process.mask(stack, file) as i16 & asked
+    answer(process, stack, file, entry.events)
+}
+
+fn answer(process: &mut Process, stack: &mut Stack, file: FileId, events: i16) -> i16 {
+    process.mask(stack, file) as i16 & (events | libc::POLLERR | libc::POLLHUP)
 }
