@@ -259,6 +259,8 @@ sysctls! {
     tcp_early_retrans: u32 = 3, 0, 4;
     /// Least time between duplicate ACKs sent in answer to invalid segments, ms.
     tcp_invalid_ratelimit: u32 = 500, 0, i32::MAX as u32;
+    /// Join short segments when they are sent again.
+    tcp_retrans_collapse: bool = true, 0, 255;
     /// Restart from the initial window after an idle time of one RTO.
     tcp_slow_start_after_idle: bool = true, 0, 255;
     /// Least segment size that a peer or path can force on us.

@@ -9,10 +9,10 @@ use std::thread;
 use millrace_lab::machine::{Broken, Machine};
 
 use super::judge;
-use super::random::{self, Sequence};
+use super::random::{self, Pace, Sequence};
 
 /// Kernels at once: nearly all of their time is waiting.
-const KERNELS: usize = 12;
+const KERNELS: usize = 24;
 
 /// How often the kernel is asked: what it answers only sometimes is no difference.
 const ATTEMPTS: u32 = 4;
@@ -55,14 +55,14 @@ impl fmt::Display for Difference {
 ///
 /// # Errors
 /// A machine failed.
-pub fn fight(seed: u64, count: u64) -> Result<Vec<Difference>, Broken> {
+pub fn fight(seed: u64, count: u64, pace: Pace) -> Result<Vec<Difference>, Broken> {
     let seeds: Vec<u64> = (seed..).take(count as usize).collect();
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let work = || -> Result<(), Broken> {
         let mut arena = Arena::new()?;
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::SeqCst)) {
-            let asked = Sequence::draw(*seed);
+            let asked = Sequence::draw(*seed, pace);
             if let Some(differs) = arena.differs(*seed, &asked)? {
                 let shrunk = arena.shrink(differs)?;
                 found

@@ -1,7 +1,9 @@
 //! Short sequences of segments, calls and time, drawn from a seed, and asked of both machines.
 //!
 //! What would be a race in real time is not drawn: every step is left alone for a few milliseconds, so that the
-//! kernel's next tick has been, and a sequence is over before the first retransmission.
+//! kernel's next tick has been, and a sequence is over before the first retransmission, unless it has one long pause. The
+//! pauses are such that time-outs (200, 600, 1400 ms after what they repeat, 1 s for a SYN) lie well inside or outside of
+//! them, wherever in the sequence it was sent.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,10 +26,14 @@ const SETTLE: Duration = Duration::from_millis(7);
 /// A pause in which a delayed acknowledgement leaves.
 const LONG: Duration = Duration::from_millis(60);
 
+/// Long pauses, ms: in which what is not acknowledged is sent again once, and twice (a SYN once).
+const PAUSES: &[u16] = &[250, 1100];
+
 /// Most steps.
 const STEPS: usize = 5;
 
-/// The whole of a sequence must be over by then, after which a retransmission may come, on a machine in real time.
+/// The whole of a sequence but its long pause must be over by then, after which a retransmission may come, on a machine
+/// in real time.
 const LATE: Duration = Duration::from_millis(195);
 
 /// One thing that happens.
@@ -49,6 +55,17 @@ pub enum Step {
     Accept,
     /// Time passes, so that what was delayed is sent.
     Wait,
+    /// So much time passes, ms, so that what is not acknowledged is sent again.
+    Pause(u16),
+}
+
+/// Whether there is a long pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// There is none.
+    Quick,
+    /// There is one.
+    Slow,
 }
 
 impl fmt::Display for Step {
@@ -62,6 +79,7 @@ impl fmt::Display for Step {
             Self::Close => f.write_str("close"),
             Self::Accept => f.write_str("accept"),
             Self::Wait => f.write_str("wait"),
+            Self::Pause(ms) => write!(f, "pause {ms} ms"),
         }
     }
 }
@@ -86,7 +104,7 @@ impl fmt::Display for Sequence {
 
 impl Sequence {
     /// The sequence of a seed.
-    pub fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64, pace: Pace) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let state = loop {
             let state = pick(&mut rng, State::ALL);
@@ -104,7 +122,20 @@ impl Sequence {
                 steps.push(step);
             }
         }
+        if pace == Pace::Slow {
+            let at = rng.random_range(0..=steps.len());
+            steps.insert(at, Step::Pause(pick(&mut rng, PAUSES)));
+        }
         Self { state, ts, steps }
+    }
+
+    /// How long it may take.
+    fn limit(&self) -> Duration {
+        let pause = |step: &Step| match step {
+            Step::Pause(ms) => u64::from(*ms),
+            _ => 0,
+        };
+        LATE + Duration::from_millis(self.steps.iter().map(pause).sum())
     }
 }
 
@@ -165,12 +196,17 @@ pub fn run(machine: &mut dyn Machine, asked: &Sequence, port: u16) -> Result<Obs
     for step in &asked.steps {
         let answer = perform(&mut bench, port, asked.ts, *step)?;
         seen.lines.push(format!("{step}: {answer}"));
-        settle(&mut bench, if *step == Step::Wait { LONG } else { SETTLE })?;
+        let time = match step {
+            Step::Wait => LONG,
+            Step::Pause(ms) => Duration::from_millis(u64::from(*ms)),
+            _ => SETTLE,
+        };
+        settle(&mut bench, time)?;
         matrix::packets(&mut bench, port, "sent", None, &mut seen)?;
     }
     matrix::look(&mut bench, port, &mut seen)?;
     matrix::packets(&mut bench, port, "reading", None, &mut seen)?;
-    seen.late = bench.machine.now().saturating_sub(began) > LATE;
+    seen.late = bench.machine.now().saturating_sub(began) > asked.limit();
     matrix::tidy(&mut bench, port)?;
     Ok(seen)
 }
@@ -225,6 +261,6 @@ fn perform(bench: &mut Bench<'_>, port: u16, ts: Ts, step: Step) -> Result<Strin
             }
             Ok("a connection".to_owned())
         }
-        Step::Wait => Ok(String::new()),
+        Step::Wait | Step::Pause(_) => Ok(String::new()),
     }
 }

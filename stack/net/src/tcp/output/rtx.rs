@@ -8,7 +8,7 @@ use crate::tcp::rate;
 use crate::tcp::recovery::machine::CaState;
 use crate::tcp::recovery::records::{Marks, TxRecord};
 use crate::tcp::sock::TcpSock;
-use crate::tcp::sock::hot::Want;
+use crate::tcp::sock::hot::{Features, Want};
 use crate::tcp::timer;
 use millrace_wire::frame::TxBatch;
 use millrace_wire::tcp::TcpFlags;
@@ -121,6 +121,8 @@ pub(crate) fn one(
     let data = payload(&record);
     if data > mss {
         sk.records.split(index, record.seq + mss);
+    } else if ctx.sysctl.tcp_retrans_collapse {
+        collapse(sk, index, mss);
     }
     let Some(record) = sk.records.get(index).copied() else {
         return Sent::OutOfWindow;
@@ -146,6 +148,31 @@ pub(crate) fn one(
     }
     account(sk, ctx, index, len, copy);
     Sent::Yes
+}
+
+/// A short segment takes those behind it with it, as many as fit into one (Linux `tcp_retrans_try_collapse`).
+fn collapse(sk: &mut TcpSock, index: usize, mss: u32) {
+    let with_sack = sk.rx.features.contains(Features::SACK);
+    let edge = sk.tx.wnd_end();
+    let Some(first) = sk.records.get(index) else {
+        return;
+    };
+    let room = if edge.after(first.seq) {
+        edge.bytes_since(first.seq).min(mss)
+    } else {
+        mss
+    };
+    let mut last = *first;
+    let mut len = payload(&last);
+    while let Some(next) = sk.records.get(index + 1).copied() {
+        len += payload(&next);
+        let ends = last.marks.contains(Marks::EOR) || next.marks.contains(Marks::SACKED);
+        if ends || len > room || next.end.after(edge) {
+            return;
+        }
+        sk.records.join_next(index, with_sack);
+        last = next;
+    }
 }
 
 /// Octets of data in a record.

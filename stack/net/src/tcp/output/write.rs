@@ -28,6 +28,8 @@ struct Allowed {
     fin: bool,
     /// They end a record (MSG_EOR) that is to be pushed.
     ends_record: bool,
+    /// They end a record.
+    eor: bool,
 }
 
 /// What went out of it.
@@ -121,6 +123,7 @@ fn short(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
         len,
         fin: false,
         ends_record: false,
+        eor: false,
     });
     debug_assert_eq!(allowed, look(sk, segs));
     allowed
@@ -180,6 +183,7 @@ fn look(sk: &mut TcpSock, segs: u32) -> Option<Allowed> {
         len,
         fin,
         ends_record: record.is_some_and(|mark| mark.push) && len == unsent,
+        eor: record.is_some() && len == unsent,
     })
 }
 
@@ -224,6 +228,9 @@ fn send(
     if push && whole {
         sk.tx.pushed_seq = seq + octets;
         marks = Marks::PUSHED;
+    }
+    if allowed.eor && whole {
+        marks |= Marks::EOR;
     }
     let sent = Sent {
         packets,

@@ -13,7 +13,7 @@ const IDLE_CAPACITY: usize = 8;
 bitflags! {
     /// Marks of a record (Linux `TCPCB_*`).
     #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-    pub(crate) struct Marks: u8 {
+    pub(crate) struct Marks: u16 {
         /// The peer reported it by SACK.
         const SACKED = 1;
         /// Taken for lost.
@@ -30,6 +30,8 @@ bitflags! {
         const PUSHED = 64;
         /// The application was what limited the rate when it was sent.
         const APP_LIMITED = 128;
+        /// Ends a record (MSG_EOR): nothing is joined to it.
+        const EOR = 256;
     }
 }
 
@@ -337,7 +339,7 @@ impl Records {
         }
         let mut first = r;
         first.end = at;
-        first.marks.remove(Marks::FIN | Marks::PUSHED);
+        first.marks.remove(Marks::FIN | Marks::PUSHED | Marks::EOR);
         let mut rest = r;
         rest.seq = at;
         rest.marks.remove(Marks::SYN);
@@ -346,6 +348,23 @@ impl Records {
         self.sacked += u32::from(r.marks.contains(Marks::SACKED));
         self.lost += u32::from(r.marks.contains(Marks::LOST));
         self.retrans += u32::from(r.marks.contains(Marks::RETRANS));
+    }
+
+    /// Joins a record with the one behind it, which the peer has not reported: one segment less is in the network
+    /// (Linux `tcp_collapse_retrans`). Without SACK one duplicate less can have told of it.
+    pub(crate) fn join_next(&mut self, index: usize, with_sack: bool) {
+        let Some(next) = self.queue.remove(index + 1) else {
+            return;
+        };
+        self.uncount(next.marks);
+        if !with_sack {
+            self.sacked = self.sacked.saturating_sub(1);
+        }
+        if let Some(r) = self.queue.get_mut(index) {
+            r.end = next.end;
+            let kept = Marks::FIN | Marks::PUSHED | Marks::EOR | Marks::EVER_RETRANS;
+            r.marks.insert(next.marks & kept);
+        }
     }
 
     /// Forgets everything: the connection ends.
