@@ -336,3 +336,26 @@ fn backlogs() {
         assert_eq!(listener(&mut net.b, false), l);
     }
 }
+
+/// RFC 9293 MUST-44: a socket that names no address has the one that the route to its peer has, and its SYN bears it.
+#[test]
+fn a_connect_without_address_asks_the_routes() {
+    let mut stack = alone();
+    let second = "10.7.0.1/16".parse().unwrap();
+    stack.add_addr(IfaceId(0), second).unwrap();
+    for (peer, own) in [
+        ([10, 0, 0, 9], [10, 0, 0, 1]),
+        ([10, 7, 3, 3], [10, 7, 0, 1]),
+    ] {
+        let s = stack.tcp_socket().unwrap();
+        assert_eq!(
+            stack.connect(NOW, s, to(peer, 9)),
+            Err(SockError::InProgress)
+        );
+        assert_eq!(*stack.local_addr(s).unwrap().ip(), Ipv4Addr::from(own));
+        let mut wire = Wire::default();
+        stack.tx(NOW, IfaceId(0), &mut wire);
+        assert_eq!(wire.0.len(), 1);
+        assert_eq!(wire.0[0][12..20], [own, peer].concat());
+    }
+}

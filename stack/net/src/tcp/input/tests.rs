@@ -401,6 +401,21 @@ fn fast_path_is_taken() {
     assert_eq!(side.stack.mib().value(Counter::TcpExtTCPHPAcks), 1);
 }
 
+/// RFC 9293 MUST-58, MUST-59: what came together is taken in as a whole and acknowledged once, by both paths.
+#[test]
+fn segments_of_a_batch_have_one_ack() {
+    for slow_only in [false, true] {
+        let mut side = Side::new(slow_only);
+        let before = side.sent.len();
+        side.apply(&Op::Burst {
+            count: 12,
+            len: 1000,
+        });
+        assert_eq!(side.sent.len() - before, 1);
+        assert_eq!(side.last_ack(), Some(side.seq.raw()));
+    }
+}
+
 /// A pure ACK from further on, then predicted data: what the two paths make of the window after that is the same.
 #[test]
 fn predicted_data_takes_the_window_mark_back() {
