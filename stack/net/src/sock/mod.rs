@@ -14,6 +14,7 @@ mod io;
 pub mod msg;
 pub mod ops;
 pub mod options;
+mod owner;
 pub(crate) mod readable;
 pub mod readiness;
 pub(crate) mod space;

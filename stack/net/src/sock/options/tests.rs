@@ -1,7 +1,11 @@
 //! Set, then get: the answers of Linux 6.18 for a fresh TCP socket, as root.
 
 use super::*;
+use crate::core::Stack;
+use crate::ids::SockId;
+use crate::sock::error::SockError;
 use crate::{Config, SockError::*};
+use millrace_wire::time::Instant;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
