@@ -88,7 +88,10 @@ fn pair(args: &Pair) -> Result<(), String> {
         figures.push(figure);
         measured.push((connections, ours));
     }
-    write(args.json.as_ref(), &format!("{:#}\n", Value::Array(figures)))?;
+    write(
+        args.json.as_ref(),
+        &format!("{:#}\n", Value::Array(figures)),
+    )?;
     budget.map_or(Ok(()), |budget| budget.judge(&measured))
 }
 
