@@ -13,6 +13,7 @@ use millrace::wire::mac::MacAddr;
 
 use crate::control::ControlArgs;
 use crate::get::url::Url;
+use crate::iperf3::args::Iperf3Args;
 use crate::latency::LatencyArgs;
 use crate::load::args::LoadArgs;
 use crate::load::compare::ReportArgs;
@@ -51,6 +52,8 @@ pub enum Command {
     Sim(SimArgs),
     /// Load a server and measure its latency, over kernel sockets or over our own stack.
     Load(Box<LoadArgs>),
+    /// Measure TCP throughput with iperf3's protocol: the other end may be stock iperf3.
+    Iperf3(Box<Iperf3Args>),
     /// Compare records of `millrace load --json`.
     Report(ReportArgs),
     /// Run a service and show where the time of an iteration goes, stage by stage.

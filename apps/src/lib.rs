@@ -17,6 +17,7 @@
 //! | [`sim`] | `millrace sim` |
 //! | [`services`] | echo, discard, chargen, and what all services share |
 //! | [`http`] | HTTP for the server and the client |
+//! | [`iperf3`] | `millrace iperf3` |
 //! | [`latency`] | `millrace latency` |
 //! | [`load`] | `millrace load` and `millrace report` |
 //! | [`pingpong`] | `millrace pingpong` |
@@ -30,6 +31,7 @@ pub mod demo;
 pub mod drill;
 pub mod get;
 pub mod http;
+pub mod iperf3;
 pub mod latency;
 pub mod load;
 pub mod output;
@@ -91,6 +93,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Drill(args) => drill::run_scripts(args, cli.verbose),
         Command::Sim(args) => sim::run(args),
         Command::Load(args) => load::run(args),
+        Command::Iperf3(args) => iperf3::run(args),
         Command::Report(args) => load::compare::run(args),
         Command::Latency(args) => latency::run(args),
         Command::Pingpong(args) => pingpong::run(args),

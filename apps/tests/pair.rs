@@ -8,6 +8,8 @@ mod demo;
 mod files;
 #[path = "pair/http.rs"]
 mod http;
+#[path = "pair/iperf3.rs"]
+mod iperf3;
 #[path = "pair/plain.rs"]
 mod plain;
 #[path = "pair/wire.rs"]

@@ -42,6 +42,8 @@ mod generate;
 mod generate_trouble;
 #[path = "veth/http.rs"]
 mod http;
+#[path = "veth/iperf3.rs"]
+mod iperf3;
 #[path = "veth/lab.rs"]
 mod lab;
 #[path = "veth/lifecycle.rs"]

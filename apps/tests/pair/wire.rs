@@ -90,6 +90,20 @@ impl Wire {
         client
     }
 
+    /// An application for the client's worker; it runs when time passes.
+    pub fn add_client_app(&mut self, app: Box<dyn App>) {
+        self.client.add_service(app);
+    }
+
+    /// Runs until no application of the client has anything open.
+    pub fn run_client_apps(&mut self) {
+        while self.client.open() > 0 {
+            if self.client.turn() == Turn::Idle {
+                self.client.rest(None).expect("rest");
+            }
+        }
+    }
+
     pub fn server(&self) -> MutexGuard<'_, Worker> {
         self.server.lock().expect("server")
     }

@@ -52,15 +52,15 @@ fn all_socks(inquirer: &mut Inquirer, states: u16) -> (Vec<DiagSock>, usize) {
 
 #[test]
 fn a_sleeping_worker_wakes_and_answers() {
-    let (mut worker, mut controller) = sleeper(100);
+    let (mut worker, mut controller) = sleeper(1500);
     let mut inquirer = worker.inquirer().expect("an inquirer");
     thread::scope(|scope| {
         let running = scope.spawn(|| worker.serve(Duration::ZERO, &mut |_| {}).expect("serves"));
         let (socks, pages) = all_socks(&mut inquirer, ALL);
         let mut ports: Vec<u16> = socks.iter().map(|sock| sock.local.port()).collect();
         ports.sort_unstable();
-        assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
-        assert!(pages >= 4, "a page is short: {pages}");
+        assert_eq!(ports, (1..=1500).collect::<Vec<u16>>());
+        assert!(pages >= 3, "a page has an end: {pages}");
         assert_eq!(
             all_socks(&mut inquirer, ALL & !TcpState::Listen.bit()).0,
             []
@@ -71,7 +71,7 @@ fn a_sleeping_worker_wakes_and_answers() {
         let Inquiry::Counters(counters) = wait(&mut inquirer) else {
             panic!("counters")
         };
-        assert_eq!(counters.census.listeners, 100);
+        assert_eq!(counters.census.listeners, 1500);
         assert!(counters.worker.sleeps > 0, "it slept in between");
         assert!(counters.worker.inquiries > pages as u64);
 
@@ -109,6 +109,29 @@ fn one_question_per_iteration_and_a_bound_on_those_that_wait() {
     assert_eq!(worker.turn(), Turn::Idle);
 }
 
+/// A page is filled in little by little, and nobody is woken before it is done; the worker does not sleep on it.
+#[test]
+fn a_page_takes_many_iterations() {
+    let (mut worker, _controller) = sleeper(100);
+    let mut inquirer = worker.inquirer().expect("an inquirer");
+    let form = inquirer.socks(DiagCursor::default(), ALL);
+    inquirer.ask(form).expect("heard");
+    let mut turns = 1;
+    let page = loop {
+        assert_eq!(worker.turn(), Turn::Worked);
+        match inquirer.answer() {
+            Some(Inquiry::Socks(page)) => break page,
+            Some(_) => panic!("a page of sockets"),
+            None => turns += 1,
+        }
+        assert!(turns < 100, "it is never done");
+    };
+    assert!(turns >= 6, "at most 16 sockets in each: {turns}");
+    assert_eq!((page.socks.len(), page.next), (100, None));
+    assert_eq!(worker.stats().inquiries, 1);
+    assert_eq!(worker.turn(), Turn::Idle);
+}
+
 #[test]
 fn an_asker_that_goes_away_is_not_missed() {
     let (mut worker, _controller) = sleeper(1);
@@ -132,13 +155,17 @@ fn an_asker_that_goes_away_is_not_missed() {
 /// The worker's part; what the asking side does is not counted.
 #[test]
 fn answering_allocates_nothing() {
-    let (mut worker, _controller) = sleeper(100);
+    let (mut worker, _controller) = sleeper(1000);
     let mut inquirer = worker.inquirer().expect("an inquirer");
     let mut turn = |inquirer: &mut Inquirer, form| {
         inquirer.ask(form).expect("heard");
-        let spent = allocation_counter::measure(|| assert_eq!(worker.turn(), Turn::Worked));
-        assert_eq!((spent.count_total, spent.count_current), (0, 0));
-        inquirer.answer().expect("answered at once")
+        loop {
+            let spent = allocation_counter::measure(|| assert_eq!(worker.turn(), Turn::Worked));
+            assert_eq!((spent.count_total, spent.count_current), (0, 0));
+            if let Some(form) = inquirer.answer() {
+                return form;
+            }
+        }
     };
     let form = inquirer.counters();
     turn(&mut inquirer, form);

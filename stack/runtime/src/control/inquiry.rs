@@ -1,8 +1,9 @@
 //! Questions to a worker that runs: its counters, and its sockets by pages.
 //!
 //! A question is a form. The asking thread makes it with room for the answer, the worker fills it in and gives it back: the
-//! worker allocates nothing, frees nothing and waits for nobody. It fills in one form per iteration, after its packets, and
-//! a page of sockets is short, so that questions cost no packet more than some microseconds.
+//! worker allocates nothing, frees nothing and waits for nobody. It fills in one form per iteration, after its packets, a
+//! page of sockets in many: questions cost no packet more than some microseconds. To wake the asking thread is a system call
+//! and costs more than that, so a page is long.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -17,8 +18,10 @@ use crate::worker::WorkerStats;
 
 /// Questions under way.
 const CAPACITY: usize = 4;
-/// Sockets of one page: what a worker tells between two bursts.
-const PAGE: usize = 32;
+/// Sockets of one page: of a thousand sockets, two wake the asking thread.
+const PAGE: usize = 512;
+/// Sockets that a worker tells in one iteration.
+const PER_TURN: usize = 16;
 
 /// A form for a worker to fill in.
 pub enum Inquiry {
@@ -58,7 +61,7 @@ pub struct QueueCounters {
 
 /// A page of sockets.
 pub struct SockPage {
-    /// Where it begins.
+    /// Where it begins, and while it is filled in where to go on.
     pub from: DiagCursor,
     /// The states that are asked for ([`millrace_net::TcpState::bit`]).
     pub states: u16,
@@ -145,16 +148,44 @@ impl Inquirer {
 
 /// The answering end: belongs to the worker.
 pub(crate) struct Desk {
+    /// The form that is being filled in.
+    open: Option<Inquiry>,
+    /// The sockets of one iteration.
+    some: Vec<DiagSock>,
     asked: Consumer<Inquiry>,
     answered: Producer<Inquiry>,
     bell: Bell,
 }
 
 impl Desk {
-    /// The next form to fill in.
+    /// The form to fill in, or to go on with.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Inquiry> {
-        self.asked.pop()
+        self.open.take().or_else(|| self.asked.pop())
+    }
+
+    /// Goes on with a page, by what `look` adds: whether it is full, or all sockets have been seen.
+    pub(crate) fn fill(
+        &mut self,
+        page: &mut SockPage,
+        look: impl FnOnce(DiagCursor, u16, &mut Vec<DiagSock>) -> Option<DiagCursor>,
+    ) -> bool {
+        self.some.clear();
+        page.next = look(page.from, page.states, &mut self.some);
+        page.socks.extend_from_slice(&self.some);
+        match page.next {
+            // The next part may be as long as this one can be.
+            Some(cursor) if page.socks.len() + PER_TURN <= page.socks.capacity() => {
+                page.from = cursor;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Keeps a form that is not filled in yet.
+    pub(crate) fn keep(&mut self, form: Inquiry) {
+        self.open = Some(form);
     }
 
     /// Gives a form back. There is room for all forms that are under way.
@@ -166,7 +197,7 @@ impl Desk {
 
     /// Whether no form waits.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.asked.is_empty()
+        self.open.is_none() && self.asked.is_empty()
     }
 }
 
@@ -180,6 +211,8 @@ pub(crate) fn channel(worker: Bell, queues: usize) -> io::Result<(Inquirer, Desk
     let (asked, to_fill) = spsc(CAPACITY);
     let (answered, filled) = spsc(CAPACITY);
     let desk = Desk {
+        open: None,
+        some: Vec::with_capacity(PER_TURN),
         asked: to_fill,
         answered,
         bell: doorbell.bell(),

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Worker;
-use crate::control::inquiry::{Counters, Inquirer, Inquiry, QueueCounters, channel};
+use crate::control::inquiry::{Counters, Inquirer, Inquiry, QueueCounters, SockPage, channel};
 
 impl Worker {
     /// Opens the worker to questions; for the one thread that asks. Whoever was there before is not heard any more. To be
@@ -18,25 +18,41 @@ impl Worker {
         Ok(inquirer)
     }
 
-    /// Fills in one form, if there is one. Allocates nothing.
+    /// Fills in one form, or a part of a page of sockets, if there is one. Allocates nothing.
     pub(super) fn answer(&mut self) -> bool {
         let Some(mut form) = self.inbox.desk.as_mut().and_then(|desk| desk.take()) else {
             return false;
         };
-        self.stats.inquiries += 1;
-        match &mut form {
-            Inquiry::Counters(counters) => self.tell_counters(counters),
+        let done = match &mut form {
+            Inquiry::Counters(counters) => {
+                self.stats.inquiries += 1;
+                self.tell_counters(counters);
+                true
+            }
             Inquiry::Socks(page) => {
-                page.socks.clear();
-                page.next = self
-                    .stack
-                    .diag_page(self.now, page.from, page.states, &mut page.socks);
+                let done = self.tell_socks(page);
+                self.stats.inquiries += u64::from(done);
+                done
+            }
+        };
+        if let Some(desk) = &mut self.inbox.desk {
+            match done {
+                true => desk.give_back(form),
+                false => desk.keep(form),
             }
         }
-        if let Some(desk) = &mut self.inbox.desk {
-            desk.give_back(form);
-        }
         true
+    }
+
+    fn tell_socks(&mut self, page: &mut SockPage) -> bool {
+        let Self {
+            inbox, stack, now, ..
+        } = self;
+        inbox.desk.as_mut().is_none_or(|desk| {
+            desk.fill(page, |from, states, some| {
+                stack.diag_page(*now, from, states, some)
+            })
+        })
     }
 
     fn tell_counters(&self, form: &mut Counters) {
