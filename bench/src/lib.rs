@@ -4,22 +4,26 @@
 //! |---|---|
 //! | `compare` | the commands: tables, JSON, pages |
 //! | `kernel_peer` | plain epoll echo and HTTP servers |
-//! | `pair_rr` | two stacks, one thread, N round trips over the in-memory pair; ours or smoltcp's |
+//! | `pair_work` | stacks in one thread over the in-memory pair: what is counted and timed; ours or smoltcp's |
 //!
 //! | module | what |
 //! |---|---|
-//! | [`veth`] | the command |
+//! | [`veth`], [`alone`] | the commands |
 //! | [`plan`] | the rows of `veth`: a new kind of row is a [`plan::Work`], its load stands in [`client`] |
-//! | [`server`], [`client`], [`lab`], [`epoll`] | servers, clients, and where they run |
+//! | [`server`], [`client`], [`lab`], [`epoll`], [`syn`] | servers, clients, and where they run |
 //! | [`report`], [`page`] | rows as table, JSON and page |
-//! | [`budget`] | what may be spent |
-//! | [`pair`], [`smol`] | the work of `pair_rr` |
+//! | [`counted`], [`budget`] | callgrind, dhat, and what may be spent |
+//! | [`pair`], [`bulk`], [`cookie`], [`smol`] | the work of `pair_work` |
 //!
 //! The same client loads all servers from core 0, the server under test has core 1. Ratios count, not figures.
 #![forbid(unsafe_code)]
 
+pub mod alone;
 pub mod budget;
+pub mod bulk;
 pub mod client;
+pub mod cookie;
+pub mod counted;
 pub mod epoll;
 pub mod lab;
 pub mod page;
@@ -28,4 +32,5 @@ pub mod plan;
 pub mod report;
 pub mod server;
 pub mod smol;
+pub mod syn;
 pub mod veth;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -10,6 +11,7 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
+use crate::bulk::PIECE;
 use crate::pair::SIZE;
 
 /// What one turn of the loop takes in virtual time, microseconds.
@@ -17,6 +19,8 @@ const TURN: i64 = 2;
 const PORT: u16 = 7;
 /// Octets of each socket's buffers.
 const BUFFER: usize = 4096;
+/// The same for bulk: as much as its window can say without loss to our default.
+const BULK_BUFFER: usize = 1 << 18;
 const MTU: usize = 1514;
 
 /// One direction of the wire. Frames that were read are written again, so that nothing is allocated on the way.
@@ -120,8 +124,8 @@ impl Host {
         })
     }
 
-    fn add_socket(&mut self) -> SocketHandle {
-        let buffer = || SocketBuffer::new(vec![0; BUFFER]);
+    fn add_socket(&mut self, octets: usize) -> SocketHandle {
+        let buffer = || SocketBuffer::new(vec![0; octets]);
         let handle = self.sockets.add(Socket::new(buffer(), buffer()));
         self.handles.push(handle);
         handle
@@ -194,20 +198,17 @@ fn request(socket: &mut Socket<'_>, to_send: &mut u64) -> Result<(), String> {
     Ok(())
 }
 
-/// As [`crate::pair::round_trips`].
-///
-/// # Errors
-/// A sentence, when the stacks do not get there.
-pub fn round_trips(connections: usize, round_trips: u64) -> Result<(), String> {
+/// Two hosts with `connections` connections whose buffers have `buffer` octets, and the time.
+fn connect(connections: usize, buffer: usize) -> Result<(Host, Host, i64), String> {
     let (there, back) = (Shared::default(), Shared::default());
     let mut client = Host::new(&back, &there, 1)?;
     let mut server = Host::new(&there, &back, 2)?;
     let mut now = 0;
     for number in 0..connections {
-        let listener = server.add_socket();
+        let listener = server.add_socket(buffer);
         let listener = server.sockets.get_mut::<Socket<'_>>(listener);
         listener.listen(PORT).map_err(broken)?;
-        let handle = client.add_socket();
+        let handle = client.add_socket(buffer);
         let port = 10_000 + number as u16;
         client
             .sockets
@@ -229,6 +230,55 @@ pub fn round_trips(connections: usize, round_trips: u64) -> Result<(), String> {
             }
         }
     }
+    Ok((client, server, now))
+}
+
+/// As [`crate::bulk::bulk`].
+///
+/// # Errors
+/// A sentence, when the stacks do not get there.
+pub fn bulk(bytes: u64) -> Result<Duration, String> {
+    let (mut client, mut server, mut now) = connect(1, BULK_BUFFER)?;
+    let (Some(&from), Some(&to)) = (client.handles.first(), server.handles.first()) else {
+        return Err(String::from("smoltcp has no connection"));
+    };
+    let piece = [0x5a; PIECE];
+    let (mut to_send, mut arrived, mut idle) = (bytes, 0, 0);
+    let begin = std::time::Instant::now();
+    while arrived < bytes {
+        now += TURN;
+        client.take(now);
+        let socket = client.sockets.get_mut::<Socket<'_>>(from);
+        while to_send > 0 && socket.can_send() {
+            let most = to_send.min(PIECE as u64) as usize;
+            to_send -= socket.send_slice(&piece[..most]).map_err(broken)? as u64;
+        }
+        client.send(now);
+        server.take(now);
+        let before = arrived;
+        let socket = server.sockets.get_mut::<Socket<'_>>(to);
+        while socket.can_recv() {
+            // Looked at where it lies, as our service does.
+            arrived += socket
+                .recv(|bytes| (bytes.len(), bytes.len()))
+                .map_err(broken)? as u64;
+        }
+        server.send(now);
+        idle = if arrived > before { 0 } else { idle + 1 };
+        if idle > 100_000 {
+            return Err(format!("smoltcp stuck after {arrived} B"));
+        }
+    }
+    Ok(begin.elapsed())
+}
+
+/// As [`crate::pair::round_trips`].
+///
+/// # Errors
+/// A sentence, when the stacks do not get there.
+pub fn round_trips(connections: usize, round_trips: u64) -> Result<Duration, String> {
+    let (mut client, mut server, mut now) = connect(connections, BUFFER)?;
+    let begin = std::time::Instant::now();
     let mut to_send = round_trips;
     let mut received = vec![0; connections];
     for &handle in &client.handles {
@@ -237,7 +287,7 @@ pub fn round_trips(connections: usize, round_trips: u64) -> Result<(), String> {
     let mut answered = 0;
     for _ in 0..round_trips.saturating_mul(4) + 100_000 {
         if answered == round_trips {
-            return Ok(());
+            return Ok(begin.elapsed());
         }
         now += TURN;
         client.take(now);
@@ -256,7 +306,8 @@ mod tests {
 
     #[test]
     fn every_round_trip_is_answered() {
-        assert_eq!(round_trips(1, 100), Ok(()));
-        assert_eq!(round_trips(40, 1_000), Ok(()));
+        assert!(round_trips(1, 100).is_ok());
+        assert!(round_trips(40, 1_000).is_ok());
+        assert!(bulk(1_000_000).is_ok());
     }
 }
