@@ -1,16 +1,16 @@
-//! Millrace and others, measured side by side in one run: `scripts/bench veth` and `scripts/bench pair`.
+//! Millrace and others, measured side by side in one run: `scripts/bench veth`, `scripts/bench pair`, `scripts/bench flood`.
 //!
 //! | program | what |
 //! |---|---|
-//! | `compare` | the commands: tables, JSON, pages |
-//! | `kernel_peer` | plain epoll echo and HTTP servers |
+//! | `compare` | the three commands: tables, JSON, pages |
+//! | `kernel_peer` | plain epoll echo and HTTP servers, and a SYN flood from a raw socket |
 //! | `pair_work` | stacks in one thread over the in-memory pair: what is counted and timed; ours or smoltcp's |
 //!
 //! | module | what |
 //! |---|---|
-//! | [`veth`], [`alone`] | the commands |
+//! | [`veth`], [`alone`], [`flood`] | the commands |
 //! | [`plan`] | the rows of `veth`: a new kind of row is a [`plan::Work`], its load stands in [`client`] |
-//! | [`server`], [`client`], [`lab`], [`epoll`], [`syn`] | servers, clients, and where they run |
+//! | [`server`], [`client`], [`lab`], [`epoll`], [`flooder`], [`syn`] | servers, clients, and where they run |
 //! | [`report`], [`page`] | rows as table, JSON and page |
 //! | [`counted`], [`budget`] | callgrind, dhat, and what may be spent |
 //! | [`pair`], [`bulk`], [`cookie`], [`smol`] | the work of `pair_work` |
@@ -25,6 +25,8 @@ pub mod client;
 pub mod cookie;
 pub mod counted;
 pub mod epoll;
+pub mod flood;
+pub mod flooder;
 pub mod lab;
 pub mod page;
 pub mod pair;

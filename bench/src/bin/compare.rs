@@ -1,10 +1,10 @@
-//! `compare veth`: servers over one veth. `compare pair`: the stack alone.
+//! `compare veth`: servers over one veth. `compare pair`: the stack alone. `compare flood`: a SYN flood.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use millrace_bench::{alone, veth};
+use millrace_bench::{alone, flood, veth};
 
 /// Millrace and others, side by side.
 #[derive(Parser)]
@@ -20,12 +20,15 @@ enum What {
     Veth(veth::Veth),
     /// The stack alone over the in-memory pair: instructions, copies, memory, times.
     Pair(alone::Pair),
+    /// A SYN flood: over the pair, and over a veth with connects that are meant; needs root.
+    Flood(flood::Flood),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().what {
         What::Veth(args) => veth::run(&args),
         What::Pair(args) => alone::run(&args),
+        What::Flood(args) => flood::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What `compare pair` runs by themselves and under valgrind: work of stacks over the in-memory pair, in one
+//! What `compare pair` and `compare flood` run by themselves and under valgrind: work of stacks over the in-memory pair, in one
 //! thread. Prints one figure.
 #![forbid(unsafe_code)]
 
