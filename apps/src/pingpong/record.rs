@@ -14,7 +14,7 @@ use crate::load::driver::lost_frames;
 use crate::load::record::{Build, Curve, Machine};
 use crate::load::table::SHOWN;
 use crate::load::units;
-use crate::load::verdict::{Evidence, Refusal, refusals};
+use crate::load::verdict::{Evidence, Refusal, Rule, refusals};
 
 /// What a file of ours calls itself.
 pub const SCHEMA: &str = "millrace-pingpong";
@@ -141,6 +141,17 @@ impl Record {
             silence_s: self.longest_silence_s,
             clock: self.clock,
         });
+        // There is no open loop here to advise.
+        let silence = self
+            .refusals
+            .iter_mut()
+            .find(|refusal| refusal.rule == Rule::Silence);
+        if let Some(refusal) = silence {
+            refusal.why = format!(
+                "for {:.3} s of {:.3} s nothing came back, and p99 hides it: something else had the cores; give --cores of their own",
+                self.longest_silence_s, self.measured_s
+            );
+        }
     }
 
     /// For people.
