@@ -27,6 +27,9 @@ const EDGES: u32 = POLL_ALL as u32 | libc::EPOLLET as u32;
 /// All is over by then, after which what was sent first may be sent again.
 const LIMIT: Duration = Duration::from_millis(195);
 
+/// No descriptor.
+const NO_FD: Fd = -1;
+
 /// A socket that is being asked.
 struct Asked {
     port: u16,
@@ -123,6 +126,10 @@ fn ask(bench: &mut Bench<'_>, port: u16, made: Made) -> Result<Asked, Broken> {
     matrix::packets(bench, port, "prepare", None, &mut sock.seen)?;
     let lines = perform(bench, port, fd, made.ask)?;
     sock.seen.lines.extend(lines);
+    if matches!(made.ask, Ask::Close | Ask::Abort) {
+        // The number is another file's by now.
+        sock.fd = NO_FD;
+    }
     Ok(sock)
 }
 
