@@ -30,6 +30,19 @@ pub enum PortError {
         /// The interface.
         interface: String,
     },
+    /// The kernel was built without AF_XDP.
+    #[error(
+        "this kernel has no AF_XDP sockets; use one built with CONFIG_XDP_SOCKETS (`zgrep XDP_SOCKETS /proc/config.gz`), or another driver"
+    )]
+    NoAfXdpInKernel,
+    /// Frames of this MTU come in several pieces, which the kernel or the device does not offer.
+    #[error(
+        "the MTU of {interface} needs frames in several pieces, which takes Linux 6.6 and a device that can; run `ip link set {interface} mtu 1500`"
+    )]
+    NoMultiBuffer {
+        /// The interface.
+        interface: String,
+    },
     /// The TAP device was refused with EPERM.
     #[error(
         "no permission to open the TAP interface {interface}; run as root or give it to this user with `ip tuntap add dev {interface} mode tap user $USER`"

@@ -54,6 +54,11 @@ pub trait Queue: Send {
     /// How frames travel between device and memory.
     fn mode(&self) -> Mode;
 
+    /// Whose sockets these are, where there is a choice; announced with the mode.
+    fn made_with(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The descriptor that becomes readable when frames arrive, to be polled together with the worker's doorbell.
     /// `None` when the driver cannot wake a sleeper.
     fn wait_fd(&self) -> Option<BorrowedFd<'_>>;

@@ -94,8 +94,7 @@ static __always_inline int is_for_us(void *at, void *end, __be16 proto)
 	return 0;
 }
 
-SEC("xdp")
-int steer(struct xdp_md *ctx)
+static __always_inline int decide(struct xdp_md *ctx)
 {
 	void *at = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -125,6 +124,19 @@ int steer(struct xdp_md *ctx)
 			return XDP_PASS;
 	}
 	return bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
+}
+
+SEC("xdp")
+int steer(struct xdp_md *ctx)
+{
+	return decide(ctx);
+}
+
+// The same for frames in several pieces (MTU beyond a page): all headers that are read lie in the first.
+SEC("xdp.frags")
+int steer_pieces(struct xdp_md *ctx)
+{
+	return decide(ctx);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `port` | the control side: program, queues, what to undo |
 //! | `program` | the steering program (`xdp/steer.bpf.c`): loaded, attached, told our addresses |
-//! | `socket` | one queue's frames and socket, with the fall-backs of binding |
-//! | `frames` | views of the frames in a socket's memory (the only place that makes slices of it) |
-//! | `queue` | the data path: fill, receive, transmit and completion rings |
+//! | `sizes`, `open` | what all sockets have in common: sizes, patience, socket options |
+//! | `own` | sockets of our own making |
+//! | `xsk_rs` | sockets of the crate xsk-rs; no frames in several pieces (the default) |
 //!
 //! The program runs in the driver if that can be (native mode), behind it otherwise (generic mode); frames are
 //! read by the device itself if that can be (zero-copy), copied by the kernel otherwise. What was reached is the queue's
@@ -15,14 +15,18 @@
 //! The program is attached by a `bpf_link` that only this process holds (Linux 5.9 and later): nothing stays behind, not
 //! even after `kill -9`.
 //!
+//! Threaded NAPI (`echo 1 > /sys/class/net/IF/threaded`) moves the receiving work of a veth off the sender's core. It helps
+//! where AF_XDP sockets are at both ends and a core is idle; it is for whoever sets the machine up, and not switched here.
+//!
 //! On a veth: the peer must send finished checksums (`ethtool -K PEER tx off`), and both ends need as many queues as
 //! each other.
 
-mod frames;
+mod open;
+mod own;
 mod port;
 mod program;
-mod queue;
-mod socket;
+mod sizes;
+mod xsk_rs;
 
 use std::net::Ipv4Addr;
 
@@ -48,6 +52,25 @@ pub enum XdpMode {
     Native,
     /// Behind the driver (SKB mode).
     Generic,
+}
+
+/// Who makes the sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sockets {
+    /// We do. Takes an MTU up to 9216, by frames in several pieces.
+    Own,
+    /// The crate xsk-rs, over libxdp. Takes an MTU up to 3498.
+    #[default]
+    XskRs,
+}
+
+/// What the frames' memory is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pages {
+    /// 2 MiB pages.
+    Huge,
+    /// 4 KiB pages: there were no huge ones, or what is asked for does not fill whole ones.
+    Small,
 }
 
 /// What to do when the interface carries the default route, and [`Steer::All`] would cut this machine off.
@@ -79,11 +102,14 @@ pub struct AfXdpConfig {
     pub steer: Steer,
     /// Where the program runs.
     pub mode: XdpMode,
+    /// Who makes the sockets.
+    pub sockets: Sockets,
     /// Frames per queue that can be received before the next poll: a power of two, 64 to 32768. The receive ring
-    /// has this size and the fill ring twice of it; as many frames belong to them.
+    /// has this size and the fill ring twice of it; as many frames belong to them. Where frames come in pieces, it is
+    /// pieces that are counted.
     pub rx_ring: u32,
     /// Frames per queue that can be under way to the device: a power of two, 64 to 32768. The transmit and completion rings
-    /// have this size, and as many frames belong to them.
+    /// have this size, and as many frames belong to them; where frames need several pieces, as many pieces.
     pub tx_ring: u32,
     /// Busy polling by the socket; off by default.
     pub busy_poll: Option<BusyPoll>,
@@ -98,6 +124,7 @@ impl AfXdpConfig {
             interface: interface.into(),
             steer: Steer::All,
             mode: XdpMode::Auto,
+            sockets: Sockets::default(),
             rx_ring: 2048,
             tx_ring: 1024,
             busy_poll: None,

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::own;
 use super::program::{Attached, Program};
-use super::queue::{Polling, XdpQueue};
-use super::socket::{Pages, Sizes, bind};
-use super::{AfXdpConfig, DefaultRoute, Steer};
+use super::sizes::Sizes;
+use super::xsk_rs;
+use super::{AfXdpConfig, DefaultRoute, Pages, Sockets, Steer};
 use crate::error::PortError;
 use crate::netdev::NetDev;
 use crate::port::{MacAddr, Port};
@@ -19,6 +20,8 @@ pub struct AfXdpPort {
     config: AfXdpConfig,
     mac: MacAddr,
     mtu: usize,
+    /// The interface's number.
+    index: u32,
     queues: u32,
     sizes: Sizes,
     program: Program,
@@ -54,17 +57,62 @@ impl AfXdpPort {
                 maximum: None,
             },
         );
-        let program =
-            Program::attach(&config.interface, index, queues, &config.steer, config.mode)?;
+        let program = Program::attach(&config, index, queues, sizes.pieces())?;
         Ok(Self {
             config,
             mac,
             mtu,
+            index,
             queues,
             sizes,
             program,
             opened: Opened::No,
         })
+    }
+
+    fn open_own(&mut self) -> Result<Vec<Box<dyn Queue>>, PortError> {
+        let device = (self.index, self.queues);
+        let (queues, pages) = own::open(&self.config, self.sizes, device, self.program.attached)?;
+        self.tell_pages(pages);
+        let mut boxed: Vec<Box<dyn Queue>> = Vec::with_capacity(queues.len());
+        for (number, queue) in (0..).zip(queues) {
+            // The fill ring is filled before the first packet is sent here.
+            self.program.insert_socket(number, queue.fd())?;
+            self.tell_open(number, &queue);
+            boxed.push(Box::new(queue));
+        }
+        Ok(boxed)
+    }
+
+    fn open_xsk_rs(&mut self) -> Result<Vec<Box<dyn Queue>>, PortError> {
+        let mut boxed: Vec<Box<dyn Queue>> = Vec::with_capacity(self.queues as usize);
+        for number in 0..self.queues {
+            let attached = self.program.attached;
+            let (queue, pages) = xsk_rs::open(&self.config, self.sizes, number, attached)?;
+            if number == 0 {
+                self.tell_pages(pages);
+            }
+            self.program.insert_socket(number, queue.fd())?;
+            self.tell_open(number, &queue);
+            boxed.push(Box::new(queue));
+        }
+        Ok(boxed)
+    }
+
+    fn tell_pages(&self, pages: Pages) {
+        if pages == Pages::Small {
+            tracing::warn!(
+                "no huge pages for the frames of {}, using 4 KiB pages; reserve some with `sysctl -w vm.nr_hugepages=64`",
+                self.config.interface
+            );
+        }
+    }
+
+    fn tell_open(&self, number: u32, queue: &dyn Queue) {
+        tracing::info!(
+            interface = %self.config.interface, queue = number, mode = %queue.mode(),
+            sockets = queue.made_with(), "AF_XDP queue open"
+        );
     }
 
     /// How many queues the device has in use.
@@ -120,27 +168,10 @@ impl Port for AfXdpPort {
                 interface: self.config.interface.clone(),
             });
         }
-        let polling = if self.config.busy_poll.is_some() {
-            Polling::Busy
-        } else {
-            Polling::Ring
+        let queues = match self.config.sockets {
+            Sockets::Own => self.open_own()?,
+            Sockets::XskRs => self.open_xsk_rs()?,
         };
-        let mut queues: Vec<Box<dyn Queue>> = Vec::with_capacity(self.queues as usize);
-        for number in 0..self.queues {
-            let bound = bind(&self.config, self.sizes, number, self.program.attached)?;
-            if number == 0 && bound.pages == Pages::Small {
-                tracing::warn!(
-                    "no huge pages for the frames of {}, using 4 KiB pages; reserve some with `sysctl -w vm.nr_hugepages=64`",
-                    self.config.interface
-                );
-            }
-            let socket = std::os::fd::AsRawFd::as_raw_fd(bound.rx.fd());
-            // The fill ring is filled before the first packet is sent here.
-            let queue = XdpQueue::new(bound, self.sizes, polling);
-            self.program.insert_socket(number, socket)?;
-            tracing::info!(interface = %self.config.interface, queue = number, mode = %queue.mode(), "AF_XDP queue open");
-            queues.push(Box::new(queue));
-        }
         self.opened = Opened::Yes;
         Ok(queues)
     }

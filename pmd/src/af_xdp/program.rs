@@ -13,7 +13,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, XskMap};
 use aya::programs::{ProgramError, Xdp, xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 
-use super::{Steer, XdpMode};
+use super::sizes::Pieces;
+use super::{AfXdpConfig, Steer, XdpMode};
 use crate::error::PortError;
 
 /// `STEER_*` of the program.
@@ -46,13 +47,14 @@ pub(super) struct Program {
 
 impl Program {
     /// Loads the program with room for `queues` sockets and attaches it. Until sockets are put in, all passes.
+    /// A device that hands over frames in several pieces takes only a program that says it can read them.
     pub(super) fn attach(
-        interface: &str,
+        config: &AfXdpConfig,
         index: u32,
         queues: u32,
-        steer: &Steer,
-        mode: XdpMode,
+        pieces: Pieces,
     ) -> Result<Self, PortError> {
+        let interface = config.interface.as_str();
         let refused = |err: &(dyn Error + 'static)| refused(interface, err);
         let mut ebpf = EbpfLoader::new()
             .btf(None)
@@ -67,7 +69,7 @@ impl Program {
         let mut settings: Array<MapData, u32> =
             Array::try_from(take_map(&mut ebpf, interface, "settings")?)
                 .map_err(|err| refused(&err))?;
-        let how = match steer {
+        let how = match &config.steer {
             Steer::All => STEER_ALL,
             Steer::Addresses(list) => {
                 for address in list {
@@ -78,14 +80,18 @@ impl Program {
         };
         settings.set(0, how, 0).map_err(|err| refused(&err))?;
 
+        let name = match pieces {
+            Pieces::One => "steer",
+            Pieces::Several => "steer_pieces",
+        };
         let program = ebpf
-            .program_mut("steer")
-            .ok_or_else(|| missing(interface, "program steer"))?;
+            .program_mut(name)
+            .ok_or_else(|| missing(interface, name))?;
         let program: &mut Xdp = program
             .try_into()
             .map_err(|err: ProgramError| refused(&err))?;
         program.load().map_err(|err| refused(&err))?;
-        let attached = attach(program, interface, index, mode)?;
+        let attached = attach(program, interface, index, config.mode)?;
         Ok(Self {
             interface: interface.to_owned(),
             attached,

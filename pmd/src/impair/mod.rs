@@ -183,6 +183,10 @@ impl Queue for Impair {
         stats
     }
 
+    fn made_with(&self) -> Option<&'static str> {
+        self.inner.made_with()
+    }
+
     fn mode(&self) -> Mode {
         self.inner.mode()
     }

@@ -5,68 +5,143 @@ use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-use millrace_pmd::af_xdp::{AfXdpConfig, AfXdpPort, Steer, XdpMode};
+use millrace_pmd::af_xdp::{AfXdpConfig, AfXdpPort, BusyPoll, Sockets, Steer, XdpMode};
 use millrace_pmd::{MAX_BURST, Mode, Port, PortError, Queue};
 
 use crate::netns::{Netns, run, veth};
 use crate::packet_socket::PacketSocket;
 use crate::suite::{Ends, compose, conforms, receive, receive_all, send};
 
-fn open(interface: &str, mode: XdpMode) -> AfXdpPort {
+/// Generates a test for either maker of sockets.
+macro_rules! with_either {
+    ($($name:ident)+) => {
+        mod own {
+            use millrace_pmd::af_xdp::Sockets;
+            $(#[test]
+            #[ignore = "needs root and network namespaces: run scripts/test"]
+            fn $name() {
+                super::$name(Sockets::Own);
+            })+
+        }
+        mod xsk_rs {
+            use millrace_pmd::af_xdp::Sockets;
+            $(#[test]
+            #[ignore = "needs root and network namespaces: run scripts/test"]
+            fn $name() {
+                super::$name(Sockets::XskRs);
+            })+
+        }
+    };
+}
+
+with_either! {
+    native_conforms
+    native_with_large_frames_conforms
+    generic_conforms
+    every_queue_carries_its_own_frames
+    only_our_addresses_are_steered
+    nothing_stays_behind
+    busy_polling_can_be_asked_for
+}
+
+fn open(interface: &str, sockets: Sockets, mode: XdpMode) -> AfXdpPort {
     AfXdpPort::open(AfXdpConfig {
         mode,
+        sockets,
         ..AfXdpConfig::new(interface)
     })
     .expect("the port")
 }
 
 /// Both ends of a new veth; the ports must live as long as the queues are to receive.
-fn wire(number: usize, mode: XdpMode, mtu: u32) -> (Ends, [AfXdpPort; 2]) {
+fn wire(number: usize, sockets: Sockets, mode: XdpMode, mtu: u32) -> (Ends, [AfXdpPort; 2]) {
     let (a, b) = (format!("va{number}"), format!("vb{number}"));
     veth(&a, &b, 1, mtu);
-    let mut ports = [open(&a, mode), open(&b, mode)];
+    let mut ports = [open(&a, sockets, mode), open(&b, sockets, mode)];
     let [a, b] = ports
         .each_mut()
         .map(|port| port.queues().expect("queues").remove(0));
     ((a, b), ports)
 }
 
-fn conforms_over_veth(mode: XdpMode, mtu: u32, expected: Mode) {
+fn conforms_over_veth(sockets: Sockets, mode: XdpMode, mtu: u32, expected: Mode) {
+    let maker = match sockets {
+        Sockets::Own => "own sockets",
+        Sockets::XskRs => "xsk-rs",
+    };
     Netns::new().inside(|| {
         let mut ports = Vec::new();
         conforms(|| {
-            let (ends, pair) = wire(ports.len(), mode, mtu);
+            let (ends, pair) = wire(ports.len(), sockets, mode, mtu);
             assert_eq!(ends.0.mode(), expected);
+            assert_eq!(ends.0.made_with(), Some(maker));
             ports.push(pair);
             ends
         });
     });
 }
 
+fn native_conforms(sockets: Sockets) {
+    conforms_over_veth(sockets, XdpMode::Auto, 1500, Mode::CopyNative);
+}
+
+fn native_with_large_frames_conforms(sockets: Sockets) {
+    conforms_over_veth(sockets, XdpMode::Native, 3498, Mode::CopyNative);
+}
+
+fn generic_conforms(sockets: Sockets) {
+    conforms_over_veth(sockets, XdpMode::Generic, 1500, Mode::CopyGeneric);
+}
+
+/// Frames in two and in three pieces, each way, every length from 60 bytes on.
 #[test]
 #[ignore = "needs root and network namespaces: run scripts/test"]
-fn native_conforms() {
-    conforms_over_veth(XdpMode::Auto, 1500, Mode::CopyNative);
+fn frames_in_pieces_conform() {
+    for mtu in [3499, 9000, 9216] {
+        conforms_over_veth(Sockets::Own, XdpMode::Native, mtu, Mode::CopyNative);
+    }
 }
 
 #[test]
 #[ignore = "needs root and network namespaces: run scripts/test"]
-fn native_with_large_frames_conforms() {
-    conforms_over_veth(XdpMode::Native, 3498, Mode::CopyNative);
+fn frames_in_pieces_behind_the_driver_conform() {
+    conforms_over_veth(Sockets::Own, XdpMode::Generic, 9000, Mode::CopyGeneric);
 }
 
-#[test]
-#[ignore = "needs root and network namespaces: run scripts/test"]
-fn generic_conforms() {
-    conforms_over_veth(XdpMode::Generic, 1500, Mode::CopyGeneric);
+/// The options are taken; a veth has nothing to poll, so that frames come as they do without.
+fn busy_polling_can_be_asked_for(sockets: Sockets) {
+    Netns::new().inside(|| {
+        veth("va", "vb", 1, 1500);
+        let polling = |interface: &str| {
+            AfXdpPort::open(AfXdpConfig {
+                sockets,
+                busy_poll: Some(BusyPoll {
+                    usecs: 20,
+                    budget: 64,
+                }),
+                ..AfXdpConfig::new(interface)
+            })
+            .expect("the port")
+        };
+        let mut ports = [polling("va"), polling("vb")];
+        let [mut a, mut b] = ports
+            .each_mut()
+            .map(|port| port.queues().expect("queues").remove(0));
+        let before = b.stats().kicks;
+        assert_eq!(receive(&mut *b, MAX_BURST, &mut VecDeque::new()), 0);
+        assert_eq!(b.stats().kicks, before + 1, "an empty poll asks the kernel");
+        assert_eq!(send(&mut *a, 5, &[77]), 1);
+        assert_eq!(receive_all(&mut *b, 1), [(5, 77)]);
+    });
 }
 
-#[test]
-#[ignore = "needs root and network namespaces: run scripts/test"]
-fn every_queue_carries_its_own_frames() {
+fn every_queue_carries_its_own_frames(sockets: Sockets) {
     Netns::new().inside(|| {
         veth("va", "vb", 2, 1500);
-        let (mut a, mut b) = (open("va", XdpMode::Native), open("vb", XdpMode::Native));
+        let (mut a, mut b) = (
+            open("va", sockets, XdpMode::Native),
+            open("vb", sockets, XdpMode::Native),
+        );
         assert_eq!((a.queue_count(), b.queue_count()), (2, 2));
         let (mut a, mut b) = (a.queues().expect("queues"), b.queues().expect("queues"));
         for (first, (from, to)) in (0..).step_by(100).zip(a.iter_mut().zip(&mut b)) {
@@ -115,9 +190,7 @@ fn tagged(inner: Vec<u8>) -> Vec<u8> {
     [vec![0x81, 0x00, 0x00, 0x05], inner].concat()
 }
 
-#[test]
-#[ignore = "needs root and network namespaces: run scripts/test"]
-fn only_our_addresses_are_steered() {
+fn only_our_addresses_are_steered(sockets: Sockets) {
     Netns::new().inside(|| {
         veth("va", "vb", 1, 1500);
         let (ours, late, kernels) = (
@@ -128,6 +201,7 @@ fn only_our_addresses_are_steered() {
         let steer = Steer::Addresses(vec![ours]);
         let mut port = AfXdpPort::open(AfXdpConfig {
             steer,
+            sockets,
             ..AfXdpConfig::new("va")
         })
         .expect("the port");
@@ -180,11 +254,14 @@ fn what_is_wrong_is_said() {
         assert!(err.to_string().ends_with("`ip link`"), "{err}");
 
         veth("va", "vb", 1, 9000);
-        let err = refused(AfXdpConfig::new("va"));
+        let err = refused(AfXdpConfig { sockets: Sockets::XskRs, ..AfXdpConfig::new("va") });
         assert_eq!(
             err.to_string(),
             "MTU 9000 of va needs more than the 3498 bytes a frame can hold; run `ip link set va mtu 1500`"
         );
+        run("ip", &["link", "set", "va", "mtu", "9217"]);
+        let err = refused(AfXdpConfig { sockets: Sockets::Own, ..AfXdpConfig::new("va") });
+        assert!(matches!(err, PortError::MtuTooLarge { mtu: 9217, limit: 9216, .. }), "{err}");
         run("ip", &["link", "set", "va", "mtu", "1500"]);
         let err = refused(AfXdpConfig::new("va"));
         assert!(matches!(err, PortError::PeerMtuTooLarge { .. }), "{err}");
@@ -228,19 +305,17 @@ fn victim() {
     let Ok(interface) = std::env::var(VICTIM) else {
         return;
     };
-    let mut port = open(&interface, XdpMode::Native);
+    let mut port = open(&interface, Sockets::Own, XdpMode::Native);
     let _queues = port.queues().expect("queues");
     println!("open");
     // Until it is killed, or the parent is gone.
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-#[test]
-#[ignore = "needs root and network namespaces: run scripts/test"]
-fn nothing_stays_behind() {
+fn nothing_stays_behind(sockets: Sockets) {
     Netns::new().inside(|| {
         veth("va", "vb", 1, 1500);
-        let port = open("va", XdpMode::Native);
+        let port = open("va", sockets, XdpMode::Native);
         assert!(program_on("va"));
         drop(port);
         assert!(!program_on("va"), "after a drop");
@@ -264,7 +339,10 @@ fn nothing_stays_behind() {
         victim.wait().expect("it is dead");
 
         // At once, although the kernel may still be releasing the queue.
-        let mut ports = [open("va", XdpMode::Native), open("vb", XdpMode::Native)];
+        let mut ports = [
+            open("va", sockets, XdpMode::Native),
+            open("vb", sockets, XdpMode::Native),
+        ];
         let [mut a, mut b] = ports
             .each_mut()
             .map(|port| port.queues().expect("queues").remove(0));

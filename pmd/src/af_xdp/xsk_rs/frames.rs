@@ -4,8 +4,8 @@
 //! the device), the receive half, or the transmit half. A half makes a slice only of a frame that it owns, and the slice
 //! borrows the descriptor that stands for the frame.
 
+use ::xsk_rs::{FrameDesc, Umem};
 use millrace_wire::frame::{RxFrame, RxMeta};
-use xsk_rs::{FrameDesc, Umem};
 
 /// The memory of one socket, shared by its two halves.
 #[derive(Clone)]

@@ -10,13 +10,15 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
+use ::xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue as RxRing, TxQueue as TxRing};
 use arrayvec::ArrayVec;
 use millrace_wire::frame::{RxFrame, TxBatch};
 use rustix::net::{RecvFlags, recv};
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue as RxRing, TxQueue as TxRing};
 
 use super::frames::Frames;
-use super::socket::{Bound, Sizes};
+use super::socket::Bound;
+use crate::af_xdp::open::Polling;
+use crate::af_xdp::sizes::Sizes;
 use crate::queue::{Armed, Caps, MAX_BURST, Mode, Queue, QueueStats, RxQueue, TxQueue};
 
 /// Frames that one `sendto` moves in copy mode (the kernel's `TX_BATCH_SIZE`).
@@ -24,17 +26,8 @@ const KICK_BATCH: usize = 32;
 /// Kicks without progress before the rest is left for later.
 const FRUITLESS_KICKS: u32 = 2;
 
-/// Whether the socket itself has to be asked for frames when there are none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Polling {
-    /// The device delivers by itself.
-    Ring,
-    /// Each empty poll runs the device's NAPI by a system call.
-    Busy,
-}
-
 /// One queue of an AF_XDP port.
-pub(super) struct XdpQueue {
+pub(in crate::af_xdp) struct XdpQueue {
     mode: Mode,
     caps: Caps,
     rx: XdpRx,
@@ -57,8 +50,8 @@ impl XdpQueue {
         } = bound;
         let caps = Caps {
             max_frame: frames.max_frame(),
-            rx_ring: sizes.rx_ring(),
-            tx_ring: sizes.tx_ring(),
+            rx_ring: sizes.rx as usize,
+            tx_ring: sizes.tx as usize,
         };
         let mut rx = XdpRx {
             frames: frames.clone(),
@@ -90,8 +83,10 @@ impl XdpQueue {
         Self { mode, caps, rx, tx }
     }
 
-    fn fd(&self) -> RawFd {
-        self.rx.ring.fd().as_raw_fd()
+    pub(in crate::af_xdp) fn fd(&self) -> BorrowedFd<'_> {
+        let fd: RawFd = self.rx.ring.fd().as_raw_fd();
+        // SAFETY: the rings in `self` keep the socket open as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 }
 
@@ -126,9 +121,12 @@ impl Queue for XdpQueue {
         self.mode
     }
 
+    fn made_with(&self) -> Option<&'static str> {
+        Some("xsk-rs")
+    }
+
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
-        // SAFETY: the rings in `self` keep the socket open as long as the borrow.
-        Some(unsafe { BorrowedFd::borrow_raw(self.fd()) })
+        Some(self.fd())
     }
 
     fn arm(&mut self) -> Armed {
