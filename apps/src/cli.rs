@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::Ipv4Net;
-use millrace::driver::{DriverSpec, ImpairSpec, XdpMode};
+use millrace::driver::{DriverSpec, ImpairSpec, XdpMode, XdpSockets};
 use millrace::net::Sysctl;
 use millrace::wire::mac::MacAddr;
 
@@ -264,6 +264,9 @@ pub struct StackArgs {
     /// af-xdp: where the steering program runs.
     #[arg(long, value_enum, default_value_t = XdpModeArg::Auto)]
     pub xdp_mode: XdpModeArg,
+    /// af-xdp: whose sockets.
+    #[arg(long, value_enum, default_value_t = XskArg::Own)]
+    pub xsk: XskArg,
     /// af-xdp: which frames are taken from the kernel [default: all, unless the interface carries the default route].
     #[arg(long, value_enum)]
     pub steer: Option<SteerArg>,
@@ -296,6 +299,24 @@ impl From<XdpModeArg> for XdpMode {
             XdpModeArg::Auto => Self::Auto,
             XdpModeArg::Native => Self::Native,
             XdpModeArg::Generic => Self::Generic,
+        }
+    }
+}
+
+/// Whose AF_XDP sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum XskArg {
+    /// Ours; an MTU up to 9216.
+    Own,
+    /// Those of the crate xsk-rs, for comparison; an MTU up to 3498.
+    XskRs,
+}
+
+impl From<XskArg> for XdpSockets {
+    fn from(xsk: XskArg) -> Self {
+        match xsk {
+            XskArg::Own => Self::Own,
+            XskArg::XskRs => Self::XskRs,
         }
     }
 }
@@ -367,7 +388,7 @@ mod tests {
     fn a_full_command_line() {
         let line = "millrace serve http --driver af-xdp:veth1 --addr 10.0.0.2/24 --addr 10.0.1.2/24 --gateway 10.0.0.1 \
                     --mac 02:00:00:00:00:01 --mtu 1400 --vlan 7 --sysctl net.ipv4.tcp_sack=0 --core 1 --busy-poll \
-                    --xdp-mode native --steer addresses --impair loss=1% --root . --listen 10.0.0.2:8080 --json";
+                    --xdp-mode native --xsk xsk-rs --steer addresses --impair loss=1% --root . --listen 10.0.0.2:8080 --json";
         let cli = Cli::try_parse_from(line.split_ascii_whitespace()).expect("valid");
         let Command::Serve(args) = cli.command else {
             panic!("serve")

@@ -40,7 +40,7 @@ pub struct Node {
     pub signals: Signals,
     /// The device, as the user named it.
     pub device: String,
-    /// How frames travel, for example "copy native, 2 queues".
+    /// How frames travel, for example "copy native, own sockets, 2 queues".
     pub mode: String,
     /// Answers `millrace stat` and `millrace ss` as long as it lives.
     pub control: Option<Clerk>,
@@ -292,6 +292,7 @@ fn driver_options(args: &StackArgs, identity: &Identity) -> DriverOptions {
     };
     DriverOptions {
         xdp_mode: args.xdp_mode.into(),
+        xdp_sockets: args.xsk.into(),
         steer,
         takeover,
         mac: args.mac,
@@ -299,11 +300,15 @@ fn driver_options(args: &StackArgs, identity: &Identity) -> DriverOptions {
     }
 }
 
-/// Mode and number of queues.
+/// Mode, whose sockets, and number of queues.
 fn mode_text(queues: &[Box<dyn Queue>]) -> String {
-    let mode = queues
-        .first()
-        .map_or_else(|| "no queues".to_owned(), |queue| queue.mode().to_string());
+    let mode = queues.first().map_or_else(
+        || "no queues".to_owned(),
+        |queue| match queue.made_with() {
+            Some(maker) => format!("{}, {maker}", queue.mode()),
+            None => queue.mode().to_string(),
+        },
+    );
     match queues.len() {
         1 => format!("{mode}, 1 queue"),
         n => format!("{mode}, {n} queues"),

@@ -19,6 +19,13 @@ macro_rules! real_peer_tests {
             super::$name(crate::lab::Driver::AfXdp);
         }
     };
+    (@one $name:ident xsk_rs) => {
+        #[test]
+        #[ignore = "needs root and network namespaces: run scripts/test"]
+        fn xsk_rs() {
+            super::$name(crate::lab::Driver::XskRs);
+        }
+    };
     (@one $name:ident tap) => {
         #[test]
         #[ignore = "needs root and network namespaces: run scripts/test"]
@@ -44,6 +51,8 @@ mod generate_trouble;
 mod http;
 #[path = "veth/iperf3.rs"]
 mod iperf3;
+#[path = "veth/jumbo.rs"]
+mod jumbo;
 #[path = "veth/lab.rs"]
 mod lab;
 #[path = "veth/lifecycle.rs"]

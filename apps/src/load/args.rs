@@ -15,7 +15,7 @@ use super::ramp::Ramp;
 use super::wire::Ending;
 use super::workload::{ReplyKind, Shape, Workload, pattern};
 use crate::Failure;
-use crate::cli::{StackArgs, XdpModeArg, seconds};
+use crate::cli::{StackArgs, XdpModeArg, XskArg, seconds};
 use crate::control::ControlArgs;
 use crate::get::url::Url;
 
@@ -282,6 +282,7 @@ fn only_kernel(stack: &StackArgs) -> Result<(), String> {
         core: _,
         busy_poll: _,
         xdp_mode,
+        xsk,
         steer,
         accept_partial_csum,
         impair,
@@ -297,6 +298,7 @@ fn only_kernel(stack: &StackArgs) -> Result<(), String> {
         || vlan.is_some()
         || !sysctl.is_empty()
         || *xdp_mode != XdpModeArg::Auto
+        || *xsk != XskArg::Own
         || steer.is_some()
         || *accept_partial_csum
         || impair.is_some()

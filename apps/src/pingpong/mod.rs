@@ -27,7 +27,7 @@ use millrace::pmd::{FixedPort, MacAddr, PairConfig, pair};
 use millrace::worker::Core;
 
 use crate::Failure;
-use crate::cli::{XdpModeArg, seconds};
+use crate::cli::{XdpModeArg, XskArg, seconds};
 use crate::load::clock::Check;
 use crate::load::files::{Files, distribution, json};
 use crate::load::record::{Build, Machine};
@@ -76,6 +76,9 @@ pub struct PingpongArgs {
     /// af-xdp: where the steering program runs.
     #[arg(long, value_enum, default_value_t = XdpModeArg::Auto)]
     pub xdp_mode: XdpModeArg,
+    /// af-xdp: whose sockets.
+    #[arg(long, value_enum, default_value_t = XskArg::Own)]
+    pub xsk: XskArg,
     /// Write the whole record (schema in apps/src/pingpong/record.rs); replaces the file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -230,6 +233,7 @@ fn open(args: &PingpongArgs, clock: &TscClock) -> Result<Wire, Failure> {
         }
         let options = DriverOptions {
             xdp_mode: args.xdp_mode.into(),
+            xdp_sockets: args.xsk.into(),
             ..DriverOptions::default()
         };
         driver::open(spec, &options, clock).map_err(Failure::from_error)

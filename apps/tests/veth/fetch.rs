@@ -14,7 +14,7 @@ use crate::server::millrace;
 use crate::socket::reset;
 
 real_peer_tests! {
-    get_100_mb_from_nginx: af_xdp | tap;
+    get_100_mb_from_nginx: af_xdp | xsk_rs | tap;
     get_says_404: af_xdp | tap;
     get_a_chunked_body_and_one_that_ends_with_the_connection: af_xdp | tap;
     get_refused: af_xdp | tap;

@@ -12,8 +12,8 @@ use crate::server::Server;
 use crate::socket::connect;
 
 real_peer_tests! {
-    curl_1000_new_connections_in_sequence: af_xdp | tap;
-    curl_64_parallel_downloads_of_10_mb: af_xdp | tap;
+    curl_1000_new_connections_in_sequence: af_xdp | xsk_rs | tap;
+    curl_64_parallel_downloads_of_10_mb: af_xdp | xsk_rs | tap;
     curl_reuses_a_connection: af_xdp | tap;
     curl_head: af_xdp | tap;
     curl_404_and_405: af_xdp | tap;

@@ -33,6 +33,8 @@ const STEP: Duration = Duration::from_secs(20);
 pub enum Driver {
     /// AF_XDP on one end of a veth, the kernel on the other.
     AfXdp,
+    /// The same with the sockets of xsk-rs.
+    XskRs,
     /// A TAP interface, whose kernel end is the peer.
     Tap,
 }
@@ -61,7 +63,7 @@ impl Lab {
             driver,
         };
         let verb = match driver {
-            Driver::AfXdp => "up",
+            Driver::AfXdp | Driver::XskRs => "up",
             Driver::Tap => "up-tap",
         };
         let mtu = mtu.to_string();
@@ -76,15 +78,23 @@ impl Lab {
     /// The value of `--driver` that opens our end.
     pub fn spec(&self) -> &'static str {
         match self.driver {
-            Driver::AfXdp => "af-xdp:mill0",
+            Driver::AfXdp | Driver::XskRs => "af-xdp:mill0",
             Driver::Tap => "tap:tap0",
+        }
+    }
+
+    /// What else must be said to open it.
+    pub fn flags(&self) -> &'static [&'static str] {
+        match self.driver {
+            Driver::XskRs => &["--xsk", "xsk-rs"],
+            Driver::AfXdp | Driver::Tap => &[],
         }
     }
 
     /// The kernel end's interface.
     pub fn linux_dev(&self) -> &'static str {
         match self.driver {
-            Driver::AfXdp => "peer0",
+            Driver::AfXdp | Driver::XskRs => "peer0",
             Driver::Tap => "tap0",
         }
     }
@@ -92,7 +102,7 @@ impl Lab {
     /// Our end's interface, as the kernel sees it.
     pub fn our_dev(&self) -> &'static str {
         match self.driver {
-            Driver::AfXdp => "mill0",
+            Driver::AfXdp | Driver::XskRs => "mill0",
             Driver::Tap => "tap0",
         }
     }
@@ -105,7 +115,7 @@ impl Lab {
     /// Namespace in which millrace runs: with TAP the same, because the interface is the kernel's end as well.
     pub fn our_ns(&self) -> String {
         match self.driver {
-            Driver::AfXdp => format!("{}-s", self.name),
+            Driver::AfXdp | Driver::XskRs => format!("{}-s", self.name),
             Driver::Tap => self.linux_ns(),
         }
     }

@@ -12,11 +12,11 @@ use crate::socket::{connect, read_to_end, reset, try_connect};
 
 real_peer_tests! {
     ten_thousand_connections_one_after_another: af_xdp | tap;
-    restart_right_after_sigkill: af_xdp | tap;
+    restart_right_after_sigkill: af_xdp | xsk_rs | tap;
     restart_right_after_sigterm: af_xdp | tap;
     sigint_drains_an_open_connection: af_xdp | tap;
-    nothing_stays_on_the_interface: af_xdp;
-    native_mode_is_announced: af_xdp;
+    nothing_stays_on_the_interface: af_xdp | xsk_rs;
+    native_mode_is_announced: af_xdp | xsk_rs;
 }
 
 /// Every tenth says something, every hundredth ends with RST; the others just connect and close.
@@ -144,5 +144,10 @@ fn native_mode_is_announced(driver: Driver) {
         said.contains("copy native") || said.contains("zero-copy native"),
         "{said}"
     );
+    let sockets = match driver {
+        Driver::XskRs => "xsk-rs",
+        Driver::AfXdp | Driver::Tap => "own sockets",
+    };
+    assert!(said.contains(&format!("native, {sockets}, ")), "{said}");
     server.stop();
 }

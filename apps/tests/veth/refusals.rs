@@ -15,7 +15,7 @@ real_peer_tests! {
     no_permission: af_xdp | tap;
     port_given_twice: af_xdp;
     interface_in_use: af_xdp | tap;
-    mtu_too_large: af_xdp;
+    mtu_too_large: af_xdp | xsk_rs;
     another_xdp_program_attached: af_xdp;
     no_huge_pages_is_no_obstacle: af_xdp;
     bad_flags: af_xdp;
@@ -126,8 +126,15 @@ fn interface_in_use(driver: Driver) {
 }
 
 fn mtu_too_large(driver: Driver) {
-    let lab = Lab::with_mtu(driver, 9000);
-    refuses(&attempt(&lab, &[]), &["9000", "ip link set", "mtu"]);
+    let mtu = match driver {
+        Driver::XskRs => 9000,
+        Driver::AfXdp | Driver::Tap => 9217,
+    };
+    let lab = Lab::with_mtu(driver, mtu);
+    refuses(
+        &attempt(&lab, &[]),
+        &[&mtu.to_string(), "ip link set", "mtu"],
+    );
     lab.ours_sh("ip link set mill0 mtu 1500");
     lab.linux_sh("ip link set peer0 mtu 1500");
     still_works(&lab);

@@ -42,7 +42,8 @@ pub fn millrace(lab: &Lab, what: &[&str]) -> Command {
     let mut command = lab.ours(MILLRACE.as_str());
     command
         .args(what)
-        .args(["--driver", lab.spec(), "--addr", &format!("{OURS}/24")]);
+        .args(["--driver", lab.spec(), "--addr", &format!("{OURS}/24")])
+        .args(lab.flags());
     command
 }
 

@@ -33,6 +33,18 @@ impl Stats {
         drops.values().filter_map(Value::as_u64).sum()
     }
 
+    /// A counter of the device's queues, all together.
+    #[track_caller]
+    pub fn device(&self, name: &str) -> u64 {
+        let queues = self.0["queues"].as_array();
+        let of = |queue: &Value| {
+            queue[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no {name} in {queue}"))
+        };
+        queues.into_iter().flatten().map(of).sum()
+    }
+
     #[track_caller]
     fn number(&self, group: &str, name: &str) -> u64 {
         self.0[group][name]

@@ -15,14 +15,14 @@ use crate::server::Server;
 use crate::socket::{connect, echo_all, read_to_end};
 
 real_peer_tests! {
-    echo_200_mb_both_ways_at_once: af_xdp | tap;
+    echo_200_mb_both_ways_at_once: af_xdp | xsk_rs | tap;
     echo_through_nc: af_xdp | tap;
-    echo_of_one_byte_writes: af_xdp | tap;
+    echo_of_one_byte_writes: af_xdp | xsk_rs | tap;
     half_close_by_the_client: af_xdp | tap;
     half_close_by_the_server: af_xdp | tap;
     discard_takes_everything: af_xdp | tap;
     chargen_stops_when_the_reader_does: af_xdp | tap;
-    eight_connections_at_once: af_xdp;
+    eight_connections_at_once: af_xdp | xsk_rs;
 }
 
 fn echo_200_mb_both_ways_at_once(driver: Driver) {

@@ -5,8 +5,8 @@
 //! | `port` | the control side: program, queues, what to undo |
 //! | `program` | the steering program (`xdp/steer.bpf.c`): loaded, attached, told our addresses |
 //! | `sizes`, `open` | what all sockets have in common: sizes, patience, socket options |
-//! | `own` | sockets of our own making |
-//! | `xsk_rs` | sockets of the crate xsk-rs; no frames in several pieces (the default) |
+//! | `own` | sockets of our own making (the default) |
+//! | `xsk_rs` | sockets of the crate xsk-rs, for comparison; no frames in several pieces |
 //!
 //! The program runs in the driver if that can be (native mode), behind it otherwise (generic mode); frames are
 //! read by the device itself if that can be (zero-copy), copied by the kernel otherwise. What was reached is the queue's
@@ -58,9 +58,9 @@ pub enum XdpMode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Sockets {
     /// We do. Takes an MTU up to 9216, by frames in several pieces.
+    #[default]
     Own,
     /// The crate xsk-rs, over libxdp. Takes an MTU up to 3498.
-    #[default]
     XskRs,
 }
 

@@ -68,6 +68,16 @@ pub enum XdpMode {
     Generic,
 }
 
+/// Whose AF_XDP sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum XdpSockets {
+    /// Ours.
+    #[default]
+    Own,
+    /// Those of the crate xsk-rs.
+    XskRs,
+}
+
 /// Which frames the XDP program takes from the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Steer {
@@ -93,6 +103,8 @@ pub enum Takeover {
 pub struct DriverOptions {
     /// Where the XDP program runs (af-xdp).
     pub xdp_mode: XdpMode,
+    /// Whose sockets (af-xdp).
+    pub xdp_sockets: XdpSockets,
     /// Which frames it takes (af-xdp).
     pub steer: Steer,
     /// Whether it may take all of the interface with the default route (af-xdp).
@@ -188,24 +200,17 @@ pub fn open(
     options: &DriverOptions,
     clock: &TscClock,
 ) -> Result<Device, DriverError> {
-    let DriverOptions {
-        xdp_mode,
-        steer,
-        takeover,
-        mac,
-        impair,
-    } = options;
     let port: Box<dyn Port> = match spec {
-        DriverSpec::AfXdp(interface) => open_af_xdp(interface, *xdp_mode, steer, *takeover)?,
+        DriverSpec::AfXdp(interface) => open_af_xdp(interface, options)?,
         DriverSpec::Tap(name) => Box::new(Tap::open(TapConfig {
-            mac: mac.map(|mac| millrace_pmd::MacAddr(mac.0)),
+            mac: options.mac.map(|mac| millrace_pmd::MacAddr(mac.0)),
             ..TapConfig::new(name.as_str())
         })?),
         DriverSpec::Pair => return Err(DriverError::PairNeedsBothEnds),
     };
     Ok(Device {
         port,
-        impair: *impair,
+        impair: options.impair,
         clock: clock.clone(),
     })
 }
@@ -228,22 +233,30 @@ pub fn with_faults(
 }
 
 #[cfg(feature = "af-xdp")]
-fn open_af_xdp(
-    interface: &str,
-    mode: XdpMode,
-    steer: &Steer,
-    takeover: Takeover,
-) -> Result<Box<dyn Port>, DriverError> {
+fn open_af_xdp(interface: &str, options: &DriverOptions) -> Result<Box<dyn Port>, DriverError> {
     use millrace_pmd::af_xdp::{self, AfXdpConfig, AfXdpPort, DefaultRoute};
+    let DriverOptions {
+        xdp_mode,
+        xdp_sockets,
+        steer,
+        takeover,
+        // What the stack calls itself, and what is put around the queues.
+        mac: _,
+        impair: _,
+    } = options;
     let config = AfXdpConfig {
         steer: match steer {
             Steer::All => af_xdp::Steer::All,
             Steer::Addresses(addrs) => af_xdp::Steer::Addresses(addrs.clone()),
         },
-        mode: match mode {
+        mode: match xdp_mode {
             XdpMode::Auto => af_xdp::XdpMode::Auto,
             XdpMode::Native => af_xdp::XdpMode::Native,
             XdpMode::Generic => af_xdp::XdpMode::Generic,
+        },
+        sockets: match xdp_sockets {
+            XdpSockets::Own => af_xdp::Sockets::Own,
+            XdpSockets::XskRs => af_xdp::Sockets::XskRs,
         },
         default_route: match takeover {
             Takeover::SparingDefaultRoute => DefaultRoute::Refuse,
@@ -259,7 +272,7 @@ fn open_af_xdp(
 }
 
 #[cfg(not(feature = "af-xdp"))]
-fn open_af_xdp(_: &str, _: XdpMode, _: &Steer, _: Takeover) -> Result<Box<dyn Port>, DriverError> {
+fn open_af_xdp(_: &str, _: &DriverOptions) -> Result<Box<dyn Port>, DriverError> {
     Err(DriverError::NoAfXdp)
 }
 
