@@ -294,9 +294,11 @@ impl<R: Rng + Send> Client<R> {
         );
         let beginning = bundle.beginning(stack, now, *to, &self.cookie);
         self.teller.begin(Role::Client, params, beginning);
-        let filled = bundle.fill_all(stack, now);
+        // Bytes that were faster than the order wait in the rings.
+        let flowed = (0..all).try_for_each(|place| bundle.read(stack, now, place));
+        let flowed = flowed.and_then(|()| bundle.fill_all(stack, now));
         self.bundle = Some(bundle);
-        self.check(filled);
+        self.check(flowed);
     }
 
     fn check(&mut self, result: Result<(), SockError>) {
