@@ -31,6 +31,15 @@ pub enum Side {
     Server,
 }
 
+/// What the kernel leaves to the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offloads {
+    /// Nothing: each packet is as long as the MTU and has its checksum.
+    Off,
+    /// Segmentation and checksums.
+    On,
+}
+
 impl Lab {
     /// Makes the namespaces; checksum and segmentation offload are off at the client's end.
     ///
@@ -81,6 +90,23 @@ impl Lab {
         );
         checked(self.pinned(side, "sh").args(["-ec", &line]))?;
         self.forget_neighbour(side.other())
+    }
+
+    /// Switches checksum and segmentation offload at both ends.
+    ///
+    /// # Errors
+    /// A sentence of the tool that failed.
+    pub fn set_offloads(&self, offloads: Offloads) -> Result<(), String> {
+        let state = match offloads {
+            Offloads::Off => "off",
+            Offloads::On => "on",
+        };
+        for side in [Side::Client, Side::Server] {
+            let mut ethtool = self.pinned(side, "ethtool");
+            ethtool.args(["-K", side.dev()]);
+            checked(ethtool.args(["tx", state, "tso", state, "gso", state]))?;
+        }
+        Ok(())
     }
 
     /// Takes the address of an end away from the kernel again, for Millrace to have it.

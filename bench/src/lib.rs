@@ -11,6 +11,7 @@
 //! | [`veth`], [`alone`], [`flood`] | the commands |
 //! | [`plan`] | the rows of `veth`: a new kind of row is a [`plan::Work`], its load stands in [`client`] |
 //! | [`server`], [`client`], [`lab`], [`epoll`], [`flooder`], [`syn`] | servers, clients, and where they run |
+//! | [`iperf3`] | bulk transfer by iperf3's protocol over one veth |
 //! | [`report`], [`page`] | rows as table, JSON and page |
 //! | [`counted`], [`budget`] | callgrind, dhat, and what may be spent |
 //! | [`pair`], [`bulk`], [`cookie`], [`smol`] | the work of `pair_work` |
@@ -27,6 +28,7 @@ pub mod counted;
 pub mod epoll;
 pub mod flood;
 pub mod flooder;
+pub mod iperf3;
 pub mod lab;
 pub mod page;
 pub mod pair;

@@ -19,13 +19,14 @@ use crate::plan::{Contender, Work};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that runs; killed on drop.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Running {
-    fn start(mut command: Command, ready: &str) -> Result<Running, String> {
+    /// Starts it, and waits until it prints `ready`, if that is anything.
+    pub(crate) fn start(mut command: Command, ready: &str) -> Result<Running, String> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
