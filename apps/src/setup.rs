@@ -156,7 +156,8 @@ impl Prepared {
         worker.add_queues(iface, port, queues);
         // Before this thread is pinned: the threads that answer and that wait for signals stay off the worker's core.
         let about = About::me(command.to_owned(), &device_name, &mode);
-        let control = control.open(&mut worker, about).map_err(|e| {
+        let taken = core.map(Core::number);
+        let control = control.open(&mut worker, about, taken).map_err(|e| {
             Failure::Failed(format!(
                 "cannot open the control socket: {e}; see `ulimit -n -u`"
             ))

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use millrace::control::inquiry::{Inquirer, Inquiry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
 use super::caller::{Caller, Fate, Stage, Work, add_line};
 use super::counters::{counter, counters};
@@ -32,12 +33,17 @@ pub struct Clerk {
 }
 
 impl Clerk {
-    /// Starts to answer at `seat`, asking the worker of `inquirer`.
+    /// Starts to answer at `seat`, asking the worker of `inquirer`, which has `core` to itself: the clerk leaves it alone.
     ///
     /// # Errors
     ///
     /// When there are no descriptors or threads left.
-    pub fn start(seat: Seat, inquirer: Inquirer, about: About) -> io::Result<Self> {
+    pub fn start(
+        seat: Seat,
+        inquirer: Inquirer,
+        about: About,
+        core: Option<usize>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
         let mut hello = Vec::new();
         let first = Hello {
@@ -57,11 +63,27 @@ impl Clerk {
         };
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || desk.run())?;
+            .spawn(move || {
+                if let Some(core) = core {
+                    leave(core);
+                }
+                desk.run();
+            })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+}
+
+/// Keeps the calling thread off a core, if it may use another: one that is woken in the middle of a burst would hold it up.
+fn leave(core: usize) {
+    if let Ok(mut cores) = sched_getaffinity(None) {
+        cores.unset(core);
+        if cores.count() > 0 {
+            // Where it is not allowed, the clerk is only a worse neighbour.
+            let _ = sched_setaffinity(None, &cores);
+        }
     }
 }
 
@@ -362,5 +384,23 @@ impl Desk {
             ));
             caller.advance(PollFlags::OUT) != Fate::Gone && !caller.is_done()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_leaves_a_core_if_it_has_another() {
+        let check = || {
+            let before = sched_getaffinity(None).expect("cores");
+            let taken = (0..1024).find(|&core| before.is_set(core)).expect("a core");
+            leave(taken);
+            let after = sched_getaffinity(None).expect("cores");
+            assert_eq!(after.is_set(taken), before.count() == 1);
+            assert_eq!(after.count(), (before.count() - 1).max(1));
+        };
+        std::thread::spawn(check).join().expect("a thread");
     }
 }

@@ -67,16 +67,21 @@ pub fn reserve(args: &ControlArgs) -> Result<Reserved, Failure> {
 }
 
 impl Reserved {
-    /// Starts to answer for `worker`, which has all its queues.
+    /// Starts to answer for `worker`, which has all its queues and `core` to itself.
     ///
     /// # Errors
     ///
     /// When there are no descriptors or threads left.
-    pub fn open(self, worker: &mut Worker, about: About) -> io::Result<Option<Clerk>> {
+    pub fn open(
+        self,
+        worker: &mut Worker,
+        about: About,
+        core: Option<usize>,
+    ) -> io::Result<Option<Clerk>> {
         let Some(seat) = self.0 else {
             return Ok(None);
         };
-        Clerk::start(seat, worker.inquirer()?, about).map(Some)
+        Clerk::start(seat, worker.inquirer()?, about, core).map(Some)
     }
 
     /// Where it lies.

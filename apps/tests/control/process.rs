@@ -121,7 +121,7 @@ pub fn open(worker: &mut Worker) -> (Folder, Clerk) {
     let seat = place::claim(&folder.socket()).expect("a place");
     let inquirer = worker.inquirer().expect("an inquirer");
     let about = About::me("serve nothing".to_owned(), "none", "no queues");
-    let clerk = Clerk::start(seat, inquirer, about).expect("a thread");
+    let clerk = Clerk::start(seat, inquirer, about, None).expect("a thread");
     (folder, clerk)
 }
 

@@ -57,6 +57,11 @@ impl Core {
         }
     }
 
+    /// Its number.
+    pub fn number(self) -> usize {
+        self.0.id
+    }
+
     /// Pins the calling thread, which is to run a worker.
     ///
     /// # Errors
