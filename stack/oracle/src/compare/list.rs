@@ -1,6 +1,7 @@
 //! The reviewed list of differences: what it explains, and what it does not.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -33,6 +34,9 @@ pub struct Entry {
     axes: BTreeMap<String, String>,
 }
 
+/// Most unexplained differences that a report shows.
+const SHOWN: usize = 20;
+
 /// A list held against what was found.
 #[derive(Debug)]
 pub struct Verdict<'d, Q> {
@@ -40,6 +44,35 @@ pub struct Verdict<'d, Q> {
     pub unexplained: Vec<&'d Difference<Q>>,
     /// These entries explain nothing: their place in the list, counted from 1, and the reason.
     pub idle: Vec<(usize, String)>,
+}
+
+impl<Q> Verdict<'_, Q> {
+    /// All differences are explained, and every entry explains some.
+    pub fn is_clean(&self) -> bool {
+        self.unexplained.is_empty() && self.idle.is_empty()
+    }
+}
+
+/// The first unexplained differences, how many there are, and the entries that explain nothing.
+impl<Q> fmt::Display for Verdict<'_, Q>
+where
+    Q: fmt::Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { unexplained, idle } = self;
+        writeln!(
+            f,
+            "{} without a reason, at most {SHOWN} shown:",
+            unexplained.len()
+        )?;
+        for difference in unexplained.iter().take(SHOWN) {
+            writeln!(f, "{difference}")?;
+        }
+        for (at, reason) in idle {
+            writeln!(f, "entry {at} matches nothing: {reason}")?;
+        }
+        Ok(())
+    }
 }
 
 impl List {
